@@ -1,0 +1,49 @@
+# A QEMU with AF_PACKET socket chardevs: from the patches and new files here to
+# a binary, its demo and its tests.  "make" alone lists what there is to make.
+
+export QEMU = $(CURDIR)/build/qemu-system-x86_64
+
+help:
+	@echo 'make demo        show it: QEMU as the wire between two network namespaces'
+	@echo 'make demo-guest  show it: what a Linux guest sends and receives, in tcpdump'
+	@echo 'make check       run the tests: those of the series, and those of QEMU that it touches'
+	@echo 'make qemu        build it: build/qemu-system-x86_64'
+	@echo 'make tree        assemble it: tree/, a git tree of QEMU with the series as commits'
+	@echo 'make export      write the commits in tree/ back to the patches and new files here'
+	@echo 'make series      write complete mails to series/, for "git am" in another QEMU tree'
+	@echo 'make clean       remove tree/, build/ and series/'
+	@echo
+	@echo 'QEMU_SRC=path    take the QEMU source in path: a git checkout or an unpacked release'
+	@echo 'BASE=version     for that QEMU, instead of the first that the file "base" names'
+
+demo: packages-demo qemu
+	@demo/wire
+
+demo-guest: packages-guest qemu
+	@dev/guest-kernel
+	@demo/guest
+
+check: packages-test qemu
+	@dev/test
+
+qemu: packages-build tree
+	@dev/build
+
+tree: packages-source
+	@dev/import
+
+export:
+	@dev/export
+
+series: tree
+	@dev/series
+
+clean:
+	@dev/clean
+
+packages-%:
+	@dev/packages $*
+
+# apt, ninja and the tests each use the machine in their own way
+.NOTPARALLEL:
+.PHONY: help demo demo-guest check qemu tree export series clean
