@@ -1,0 +1,119 @@
+/*
+ * Records that carry L2 frames in a byte stream
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "af-packet-record.h"
+
+uint8_t *af_packet_record_put_head(uint8_t *payload, size_t len,
+                                   size_t vnet_hdr_len)
+{
+    uint8_t *head = payload - af_packet_record_head_len(vnet_hdr_len);
+
+    assert(len <= AF_PACKET_RECORD_MAX);
+    stl_be_p(head, len);
+    if (vnet_hdr_len) {
+        stl_be_p(head + sizeof(uint32_t), vnet_hdr_len);
+    }
+    return head;
+}
+
+static size_t splitter_payload_len(const AfPacketSplitter *sp)
+{
+    return ldl_be_p(sp->head);
+}
+
+static void splitter_advance(struct iovec *in, size_t len)
+{
+    in->iov_base = (uint8_t *)in->iov_base + len;
+    in->iov_len -= len;
+}
+
+/*
+ * Take what is missing of @have out of @want bytes at @dst from @in.
+ * Returns: true once all of them are there.
+ */
+static bool splitter_gather(uint8_t *dst, size_t *have, size_t want,
+                            struct iovec *in)
+{
+    size_t len = MIN(want - *have, in->iov_len);
+
+    memcpy(dst + *have, in->iov_base, len);
+    *have += len;
+    splitter_advance(in, len);
+    return *have == want;
+}
+
+/* Is what the record states about itself possible? */
+static bool splitter_check_head(const AfPacketSplitter *sp, Error **errp)
+{
+    size_t len = splitter_payload_len(sp);
+    size_t stated;
+
+    if (len > AF_PACKET_RECORD_MAX) {
+        error_setg(errp, "record length %zu is above the limit of %d: this "
+                   "is not a stream of records%s", len, AF_PACKET_RECORD_MAX,
+                   sp->vnet_hdr_len ? "" : ", or one with vnet headers");
+        return false;
+    }
+    if (!sp->vnet_hdr_len) {
+        return true;
+    }
+
+    stated = ldl_be_p(sp->head + sizeof(uint32_t));
+    if (stated && stated != sp->vnet_hdr_len) {
+        error_setg(errp, "record states a vnet header of %zu bytes, the "
+                   "socket has %zu: set 'vnet_hdr_support' of the filter and "
+                   "PACKET_VNET_HDR_SZ of the socket alike",
+                   stated, sp->vnet_hdr_len);
+        return false;
+    }
+    return true;
+}
+
+int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
+                            struct iovec *payload, Error **errp)
+{
+    size_t head_len = af_packet_record_head_len(sp->vnet_hdr_len);
+    size_t len;
+
+    if (sp->head_have < head_len) {
+        if (!splitter_gather(sp->head, &sp->head_have, head_len, in)) {
+            return 0;
+        }
+        if (!splitter_check_head(sp, errp)) {
+            return -1;
+        }
+    }
+
+    len = splitter_payload_len(sp);
+    if (!sp->partial_have && in->iov_len >= len) {
+        *payload = (struct iovec) { in->iov_base, len };
+        splitter_advance(in, len);
+    } else {
+        if (!sp->partial) {
+            sp->partial = g_malloc(AF_PACKET_RECORD_MAX);
+        }
+        if (!splitter_gather(sp->partial, &sp->partial_have, len, in)) {
+            return 0;
+        }
+        *payload = (struct iovec) { sp->partial, len };
+    }
+
+    sp->head_have = 0;
+    sp->partial_have = 0;
+    return 1;
+}
+
+bool af_packet_splitter_reset(AfPacketSplitter *sp)
+{
+    bool partly = sp->head_have > 0;
+
+    g_clear_pointer(&sp->partial, g_free);
+    sp->head_have = 0;
+    sp->partial_have = 0;
+    return partly;
+}

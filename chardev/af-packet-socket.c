@@ -1,0 +1,245 @@
+/*
+ * System calls on AF_PACKET sockets
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Behaviour of the kernel is as read in net/packet/af_packet.c and seen on
+ * Linux 6.18, unless another version is named.
+ */
+#include "qemu/osdep.h"
+#include <sys/ioctl.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include "qapi/error.h"
+#include "qemu/sockets.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "af-packet-socket.h"
+
+/* Linux 6.4 */
+#ifndef PACKET_VNET_HDR_SZ
+#define PACKET_VNET_HDR_SZ 24
+#endif
+
+static int getsockopt_int(int fd, int level, int name, int fallback)
+{
+    int value;
+    socklen_t len = sizeof(value);
+
+    return getsockopt(fd, level, name, &value, &len) < 0 ? fallback : value;
+}
+
+static bool get_sockaddr_ll(int fd, struct sockaddr_ll *sll)
+{
+    socklen_t len = sizeof(*sll);
+
+    memset(sll, 0, sizeof(*sll));
+    return getsockname(fd, (struct sockaddr *)sll, &len) == 0 &&
+           sll->sll_family == AF_PACKET;
+}
+
+static bool get_ifname(int fd, struct ifreq *ifr)
+{
+    struct sockaddr_ll sll;
+
+    if (!get_sockaddr_ll(fd, &sll) || sll.sll_ifindex <= 0) {
+        return false;
+    }
+    *ifr = (struct ifreq) { .ifr_ifindex = sll.sll_ifindex };
+    return ioctl(fd, SIOCGIFNAME, ifr) == 0;
+}
+
+bool af_packet_socket_is(int fd)
+{
+    return getsockopt_int(fd, SOL_SOCKET, SO_DOMAIN, -1) == AF_PACKET;
+}
+
+/*
+ * Nothing tells of a ring, but with one the version can't be set, not even
+ * to what it is.
+ */
+static bool has_ring(int fd)
+{
+    int version = getsockopt_int(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V1);
+
+    return setsockopt(fd, SOL_PACKET, PACKET_VERSION,
+                      &version, sizeof(version)) < 0 && errno == EBUSY;
+}
+
+bool af_packet_socket_check(int fd, ChardevSocketAfPacketMode mode,
+                            Error **errp)
+{
+    struct sockaddr_ll sll;
+
+    if (!af_packet_socket_is(fd) || !get_sockaddr_ll(fd, &sll)) {
+        error_setg(errp, "'af-packet-mode' requires an AF_PACKET fd");
+        return false;
+    }
+    if (getsockopt_int(fd, SOL_SOCKET, SO_TYPE, -1) != SOCK_RAW) {
+        error_setg(errp, "'af-packet-mode' requires a socket of type "
+                   "SOCK_RAW: frames of this one have no link layer header");
+        return false;
+    }
+    if (sll.sll_ifindex == 0) {
+        error_setg(errp, "'af-packet-mode' requires a socket bound to an "
+                   "interface: bind() the fd with sll_ifindex set");
+        return false;
+    }
+    if (sll.sll_ifindex < 0) {
+        error_setg(errp, "'af-packet-mode' requires a socket bound to an "
+                   "interface: the one that the fd was bound to has been "
+                   "removed, open a new socket");
+        return false;
+    }
+    if (sll.sll_hatype != ARPHRD_ETHER && sll.sll_hatype != ARPHRD_LOOPBACK) {
+        error_setg(errp, "'af-packet-mode' requires an Ethernet interface: "
+                   "the fd is bound to one of link type (ARPHRD) %u, bind it "
+                   "to another", sll.sll_hatype);
+        return false;
+    }
+    if (mode == CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE && !sll.sll_protocol) {
+        error_setg(errp, "'af-packet-mode=capture' requires a socket that "
+                   "receives: bind() the fd with sll_protocol set, to "
+                   "ETH_P_ALL for all frames");
+        return false;
+    }
+    if (has_ring(fd)) {
+        error_setg(errp, "'af-packet-mode' requires a socket without a ring: "
+                   "open the fd without PACKET_RX_RING and PACKET_TX_RING");
+        return false;
+    }
+    return true;
+}
+
+char *af_packet_socket_ifname(int fd)
+{
+    struct ifreq ifr;
+
+    return get_ifname(fd, &ifr) ? g_strndup(ifr.ifr_name, IFNAMSIZ) : NULL;
+}
+
+AfPacketLink af_packet_socket_link(int fd)
+{
+    struct ifreq ifr;
+
+    if (!get_ifname(fd, &ifr)) {
+        return AF_PACKET_LINK_GONE;
+    }
+    if (ioctl(fd, SIOCGIFFLAGS, &ifr) < 0) {
+        return AF_PACKET_LINK_DOWN; /* renamed in between; looked at again */
+    }
+    return ifr.ifr_flags & IFF_UP ? AF_PACKET_LINK_UP : AF_PACKET_LINK_DOWN;
+}
+
+size_t af_packet_socket_vnet_hdr_len(int fd)
+{
+    int on = getsockopt_int(fd, SOL_PACKET, PACKET_VNET_HDR, 0);
+
+    if (!on) {
+        return 0;
+    }
+    return getsockopt_int(fd, SOL_PACKET, PACKET_VNET_HDR_SZ,
+                          sizeof(struct virtio_net_hdr));
+}
+
+int af_packet_socket_set_vnet_hdr(int fd, bool on)
+{
+    int value = on;
+
+    return setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR,
+                      &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+int af_packet_socket_report_vlan(int fd)
+{
+    int on = 1;
+
+    return setsockopt(fd, SOL_PACKET, PACKET_AUXDATA,
+                      &on, sizeof(on)) < 0 ? -errno : 0;
+}
+
+void af_packet_socket_deafen(int fd)
+{
+    struct sock_filter reject = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog prog = { .len = 1, .filter = &reject };
+    char byte;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER,
+                   &prog, sizeof(prog)) < 0) {
+        return;
+    }
+    /* A pending error counts as an attempt, what is queued comes after it */
+    while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0 ||
+           errno == EINTR || errno == ENETDOWN) {
+        continue;
+    }
+}
+
+uint32_t af_packet_socket_take_drops(int fd)
+{
+    struct tpacket_stats stats = {};
+    socklen_t len = sizeof(stats);
+
+    if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) < 0) {
+        return 0;
+    }
+    return stats.tp_drops;
+}
+
+void af_packet_socket_take_error(int fd)
+{
+    getsockopt_int(fd, SOL_SOCKET, SO_ERROR, 0);
+}
+
+static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
+{
+    struct tpacket_auxdata aux;
+
+    if (cmsg->cmsg_level != SOL_PACKET || cmsg->cmsg_type != PACKET_AUXDATA ||
+        cmsg->cmsg_len < CMSG_LEN(sizeof(aux))) {
+        return;
+    }
+    memcpy(&aux, CMSG_DATA(cmsg), sizeof(aux));
+    info->has_vlan = aux.tp_status & TP_STATUS_VLAN_VALID;
+    info->vlan_tci = aux.tp_vlan_tci;
+    info->vlan_tpid = aux.tp_status & TP_STATUS_VLAN_TPID_VALID ?
+                      aux.tp_vlan_tpid : ETH_P_8021Q;
+}
+
+ssize_t af_packet_socket_recv(int fd, uint8_t *buf, size_t len,
+                              AfPacketRxInfo *info)
+{
+    union {
+        struct cmsghdr align;
+        /* Time stamps that the opener asked for come before the auxdata */
+        uint8_t buf[CMSG_SPACE(sizeof(struct tpacket_auxdata)) + 256];
+    } control;
+    struct iovec iov = { .iov_base = buf, .iov_len = len };
+    struct msghdr msg = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    struct cmsghdr *cmsg;
+    ssize_t ret;
+
+    *info = (AfPacketRxInfo) {};
+    ret = RETRY_ON_EINTR(recvmsg(fd, &msg, MSG_DONTWAIT | MSG_TRUNC));
+    if (ret < 0) {
+        return -errno;
+    }
+    for (cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
+        parse_auxdata(cmsg, info);
+    }
+    return ret;
+}
+
+int af_packet_socket_send(int fd, const uint8_t *buf, size_t len)
+{
+    ssize_t ret = RETRY_ON_EINTR(send(fd, buf, len, MSG_DONTWAIT));
+
+    return ret < 0 ? -errno : 0;
+}

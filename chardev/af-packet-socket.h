@@ -1,0 +1,147 @@
+/*
+ * System calls on AF_PACKET sockets
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What QEMU asks of a packet socket that somebody else opened and bound.
+ * None of it needs a privilege.  Interfaces are asked for through the socket
+ * itself: its network namespace need not be QEMU's.
+ */
+#ifndef CHARDEV_AF_PACKET_SOCKET_H
+#define CHARDEV_AF_PACKET_SOCKET_H
+
+#include "qapi/qapi-types-char.h"
+
+typedef enum AfPacketLink {
+    AF_PACKET_LINK_UP,
+    AF_PACKET_LINK_DOWN, /* administratively; comes back by itself */
+    AF_PACKET_LINK_GONE, /* the interface was removed; stays so */
+} AfPacketLink;
+
+/* What the kernel reports beside a frame that it delivers */
+typedef struct AfPacketRxInfo {
+    bool has_vlan;      /* a tag was taken out of the frame */
+    uint16_t vlan_tpid;
+    uint16_t vlan_tci;
+} AfPacketRxInfo;
+
+/**
+ * af_packet_socket_is:
+ * @fd: any file descriptor
+ *
+ * Returns: true if @fd is a socket of family AF_PACKET.
+ */
+bool af_packet_socket_is(int fd);
+
+/**
+ * af_packet_socket_check:
+ * @fd: any file descriptor
+ * @mode: what it is to be used for
+ * @errp: set to what is wrong with @fd and how to mend it
+ *
+ * Changes nothing.
+ *
+ * Returns: true if a channel can use @fd in @mode.
+ */
+bool af_packet_socket_check(int fd, ChardevSocketAfPacketMode mode,
+                            Error **errp);
+
+/**
+ * af_packet_socket_ifname:
+ * @fd: a packet socket
+ *
+ * Returns: the present name of the interface that @fd is bound to; NULL if
+ * there is none.  Free with g_free().
+ */
+char *af_packet_socket_ifname(int fd);
+
+/**
+ * af_packet_socket_link:
+ * @fd: a packet socket that was bound to an interface
+ *
+ * Returns: the state of that interface.
+ */
+AfPacketLink af_packet_socket_link(int fd);
+
+/**
+ * af_packet_socket_vnet_hdr_len:
+ * @fd: a packet socket
+ *
+ * Returns: length in bytes of the struct virtio_net_hdr before each frame, 0
+ * if there is none.
+ */
+size_t af_packet_socket_vnet_hdr_len(int fd);
+
+/**
+ * af_packet_socket_set_vnet_hdr:
+ * @fd: a packet socket without a ring
+ * @on: whether a struct virtio_net_hdr stands before each frame
+ *
+ * Returns: 0, or a negative errno.
+ */
+int af_packet_socket_set_vnet_hdr(int fd, bool on);
+
+/**
+ * af_packet_socket_report_vlan:
+ * @fd: a packet socket
+ *
+ * Ask for AfPacketRxInfo with each frame from now on.
+ *
+ * Returns: 0, or a negative errno.
+ */
+int af_packet_socket_report_vlan(int fd);
+
+/**
+ * af_packet_socket_deafen:
+ * @fd: a packet socket
+ *
+ * Make @fd receive nothing, and free what it has received.  Best effort: a
+ * filter that was locked stays, and then at most SO_RCVBUF bytes are held.
+ */
+void af_packet_socket_deafen(int fd);
+
+/**
+ * af_packet_socket_take_drops:
+ * @fd: a packet socket
+ *
+ * Returns: how many frames the kernel has dropped for want of room in the
+ * socket since the last call.
+ */
+uint32_t af_packet_socket_take_drops(int fd);
+
+/**
+ * af_packet_socket_take_error:
+ * @fd: a packet socket
+ *
+ * Clear the socket's pending error, for which poll() reports POLLERR.
+ */
+void af_packet_socket_take_error(int fd);
+
+/**
+ * af_packet_socket_recv:
+ * @fd: a packet socket
+ * @buf: where to put the vnet header, if the socket has one, and the frame
+ * @len: its length in bytes
+ * @info: set to what the kernel reports beside the frame
+ *
+ * Never blocks.
+ *
+ * Returns: the true length, which is above @len if the frame was cut, or a
+ * negative errno.
+ */
+ssize_t af_packet_socket_recv(int fd, uint8_t *buf, size_t len,
+                              AfPacketRxInfo *info);
+
+/**
+ * af_packet_socket_send:
+ * @fd: a packet socket
+ * @buf: the vnet header, if the socket has one, and the frame
+ * @len: its length in bytes
+ *
+ * Never blocks.
+ *
+ * Returns: 0, or a negative errno.
+ */
+int af_packet_socket_send(int fd, const uint8_t *buf, size_t len);
+
+#endif

@@ -1,0 +1,214 @@
+/*
+ * Socket chardev: the 'af-packet-mode' option
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "chardev/channel-af-packet.h"
+#include "chardev/char-fe.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-char.h"
+#include "qapi/util.h"
+#include "qemu/option.h"
+#include "af-packet-socket.h"
+#include "char-socket-af-packet.h"
+
+#define READ_BUDGET 64 /* deliveries per dispatch */
+
+struct SocketAfPacket {
+    ChardevSocketAfPacketMode mode;
+    ChardevAfPacketStats stats; /* of connections that have ended */
+};
+
+static const char *mode_str(const SocketChardev *s)
+{
+    return ChardevSocketAfPacketMode_str(s->af_packet->mode);
+}
+
+bool socket_af_packet_parse(QemuOpts *opts, ChardevSocket *sock, Error **errp)
+{
+    ERRP_GUARD();
+    const char *mode = qemu_opt_get(opts, "af-packet-mode");
+    int value;
+
+    if (!mode) {
+        return true;
+    }
+    value = qapi_enum_parse(&ChardevSocketAfPacketMode_lookup, mode, -1, NULL);
+    if (value < 0) {
+        error_setg(errp, "Invalid value '%s' for 'af-packet-mode'", mode);
+        error_append_hint(errp, "Use one of 'capture' and 'inject'.\n");
+        return false;
+    }
+    if (qemu_opt_get_bool(opts, "mux", false)) {
+        error_setg(errp, "'af-packet-mode' is incompatible with 'mux': "
+                   "a multiplexer takes bytes out of the stream");
+        return false;
+    }
+
+    sock->has_af_packet_mode = true;
+    sock->af_packet_mode = value;
+    return true;
+}
+
+/* Options that have no meaning on a packet socket */
+static bool check_conflicts(const ChardevSocket *sock, Error **errp)
+{
+    const struct {
+        const char *option;
+        bool given;
+    } conflicts[] = {
+        { "telnet", sock->has_telnet && sock->telnet },
+        { "tn3270", sock->has_tn3270 && sock->tn3270 },
+        { "websocket", sock->has_websocket && sock->websocket },
+        { "tls-creds", sock->tls_creds },
+        { "reconnect", sock->has_reconnect },
+        { "reconnect-ms", sock->has_reconnect_ms },
+    };
+    int i;
+
+    if (!sock->has_server || sock->server) {
+        error_setg(errp, "'af-packet-mode' is incompatible with 'server': a "
+                   "packet socket can't listen, set 'server' to false (in "
+                   "QMP it is true by default)");
+        return false;
+    }
+    for (i = 0; i < ARRAY_SIZE(conflicts); i++) {
+        if (conflicts[i].given) {
+            error_setg(errp, "'af-packet-mode' is incompatible with '%s', "
+                       "leave it out", conflicts[i].option);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool socket_af_packet_open(SocketChardev *s, const ChardevSocket *sock,
+                           Error **errp)
+{
+    if (!sock->has_af_packet_mode) {
+        return true;
+    }
+    if (!check_conflicts(sock, errp)) {
+        return false;
+    }
+    if (sock->addr->type != SOCKET_ADDRESS_TYPE_FD ||
+        !sock->addr->u.fd.data->str) {
+        error_setg(errp, "'af-packet-mode' option requires 'fd' address type");
+        return false;
+    }
+
+    s->af_packet = g_new0(SocketAfPacket, 1);
+    s->af_packet->mode = sock->af_packet_mode;
+    return true;
+}
+
+void socket_af_packet_free(SocketChardev *s)
+{
+    g_clear_pointer(&s->af_packet, g_free);
+}
+
+bool socket_af_packet_check_fd(SocketChardev *s, int fd, Error **errp)
+{
+    if (s->af_packet) {
+        return af_packet_socket_check(fd, s->af_packet->mode, errp);
+    }
+    if (af_packet_socket_is(fd)) {
+        error_setg(errp, "an AF_PACKET fd requires 'af-packet-mode=capture' "
+                   "or 'af-packet-mode=inject'");
+        return false;
+    }
+    return true;
+}
+
+void socket_af_packet_connect(SocketChardev *s)
+{
+    Chardev *chr = CHARDEV(s);
+    g_autofree char *name = g_strdup_printf("chardev-af-packet-%s-%s",
+                                            mode_str(s), chr->label);
+    QIOChannelAfPacket *ioc;
+
+    ioc = qio_channel_af_packet_new(s->sioc, s->af_packet->mode, chr->label,
+                                    &s->af_packet->stats);
+    qio_channel_set_name(QIO_CHANNEL(ioc), name);
+    object_unref(OBJECT(s->ioc));
+    s->ioc = QIO_CHANNEL(ioc);
+}
+
+void socket_af_packet_update(SocketChardev *s)
+{
+    Chardev *chr = CHARDEV(s);
+    QIOChannelAfPacket *ioc = QIO_CHANNEL_AF_PACKET(s->ioc);
+
+    if (!chr->be || !chr->be->chr_read) {
+        qio_channel_af_packet_restart(ioc);
+    }
+    qio_channel_af_packet_attach(ioc, chr->gcontext);
+}
+
+bool socket_af_packet_read(SocketChardev *s)
+{
+    Chardev *chr = CHARDEV(s);
+    QIOChannel *ioc = s->ioc;
+    ssize_t ret = QIO_CHANNEL_ERR_BLOCK;
+    int budget = READ_BUDGET;
+    int room;
+
+    /* The frontend may disconnect or even remove the chardev */
+    object_ref(OBJECT(chr));
+    object_ref(OBJECT(ioc));
+    while (budget-- && s->ioc == ioc &&
+           (room = qemu_chr_be_can_write(chr)) > 0) {
+        const uint8_t *buf;
+
+        ret = qio_channel_af_packet_peek(QIO_CHANNEL_AF_PACKET(ioc), &buf);
+        if (ret <= 0) {
+            break;
+        }
+        ret = MIN(ret, room);
+        qio_channel_af_packet_consume(QIO_CHANNEL_AF_PACKET(ioc), ret);
+        qemu_chr_be_write(chr, buf, ret);
+    }
+    object_unref(OBJECT(ioc));
+    object_unref(OBJECT(chr));
+    return ret != 0;
+}
+
+void socket_af_packet_disconnect(SocketChardev *s)
+{
+    qio_channel_af_packet_get_stats(QIO_CHANNEL_AF_PACKET(s->ioc),
+                                    &s->af_packet->stats);
+}
+
+char *socket_af_packet_filename(SocketChardev *s)
+{
+    g_autofree char *ifname = af_packet_socket_ifname(s->sioc->fd);
+
+    return g_strdup_printf("af-packet:%s,mode=%s", ifname ?: "?",
+                           mode_str(s));
+}
+
+static void get_stats(Object *obj, Visitor *v, const char *name, void *opaque,
+                      Error **errp)
+{
+    SocketChardev *s = SOCKET_CHARDEV(obj);
+    ChardevAfPacketStats stats, *p = &stats;
+
+    if (!s->af_packet) {
+        error_setg(errp, "chardev '%s' has no 'af-packet-mode'",
+                   CHARDEV(s)->label);
+        return;
+    }
+    if (s->ioc) {
+        qio_channel_af_packet_get_stats(QIO_CHANNEL_AF_PACKET(s->ioc), p);
+    } else {
+        stats = s->af_packet->stats;
+    }
+    visit_type_ChardevAfPacketStats(v, name, &p, errp);
+}
+
+void socket_af_packet_class_init(ObjectClass *oc)
+{
+    object_class_property_add(oc, "af-packet-stats", "ChardevAfPacketStats",
+                              get_stats, NULL, NULL, NULL);
+}

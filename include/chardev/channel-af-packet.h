@@ -1,0 +1,102 @@
+/*
+ * QIOChannel that turns frames of an AF_PACKET socket into records and back
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef CHARDEV_CHANNEL_AF_PACKET_H
+#define CHARDEV_CHANNEL_AF_PACKET_H
+
+#include "io/channel-socket.h"
+#include "qapi/qapi-types-char.h"
+#include "qom/object.h"
+
+#define TYPE_QIO_CHANNEL_AF_PACKET "qio-channel-af-packet"
+OBJECT_DECLARE_SIMPLE_TYPE(QIOChannelAfPacket, QIO_CHANNEL_AF_PACKET)
+
+/**
+ * QIOChannelAfPacket:
+ *
+ * A layer on top of a QIOChannelSocket whose socket is a bound AF_PACKET
+ * socket, as QIOChannelTLS is one on top of a TCP socket.
+ *
+ * In capture mode, what is read is the stream of records (see
+ * chardev/af-packet-record.h) of the frames that the socket receives; what
+ * is written is discarded.  In inject mode, each record written is sent as a
+ * frame; nothing can be read.
+ *
+ * Nothing ever blocks, and a write never returns QIO_CHANNEL_ERR_BLOCK:
+ * frames that the interface does not take now wait in a queue of 4 MiB, and
+ * are dropped when it is full.
+ *
+ * The link going down is a pause.  The interface going away, or a stream
+ * that can't be one of records, ends the channel: it says why on stderr, and
+ * reading gives end of file once what had been received has been read.
+ *
+ * Reading belongs to one thread; anything else may be called from any.
+ */
+
+/**
+ * qio_channel_af_packet_new:
+ * @master: the channel of a socket that passes af_packet_socket_check();
+ *     the new channel closes it
+ * @mode: the direction
+ * @label: what messages call the user of the channel
+ * @totals: counters to start from
+ *
+ * Returns: the new channel; without a context (see
+ * qio_channel_af_packet_attach()) it notices nothing by itself.
+ */
+QIOChannelAfPacket *
+qio_channel_af_packet_new(QIOChannelSocket *master,
+                          ChardevSocketAfPacketMode mode,
+                          const char *label,
+                          const ChardevAfPacketStats *totals);
+
+/**
+ * qio_channel_af_packet_attach:
+ * @ioc: the channel
+ * @context: where to send queued frames and to watch the link from now on,
+ *     NULL for the default context
+ */
+void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
+                                  GMainContext *context);
+
+/**
+ * qio_channel_af_packet_peek:
+ * @ioc: the channel
+ * @buf: set to the staged bytes, which stay valid until they have been
+ *     consumed and peek or read is called again
+ *
+ * What a read would give, without a copy.
+ *
+ * Returns: the number of staged bytes, never of more than one record;
+ * QIO_CHANNEL_ERR_BLOCK if there are none now; 0 when the channel has ended.
+ */
+ssize_t qio_channel_af_packet_peek(QIOChannelAfPacket *ioc,
+                                   const uint8_t **buf);
+
+/**
+ * qio_channel_af_packet_consume:
+ * @ioc: the channel
+ * @len: bytes, at most as many as peek returned
+ */
+void qio_channel_af_packet_consume(QIOChannelAfPacket *ioc, size_t len);
+
+/**
+ * qio_channel_af_packet_restart:
+ * @ioc: the channel
+ *
+ * Drop a record that has been read or written partly, so that whoever reads
+ * or writes next starts with a whole one.
+ */
+void qio_channel_af_packet_restart(QIOChannelAfPacket *ioc);
+
+/**
+ * qio_channel_af_packet_get_stats:
+ * @ioc: the channel
+ * @stats: set to the counters as they are now
+ */
+void qio_channel_af_packet_get_stats(QIOChannelAfPacket *ioc,
+                                     ChardevAfPacketStats *stats);
+
+#endif
