@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the demos share: namespaces, interfaces, packet sockets, QEMU, ping.
+
+Everything here works in the network namespace that the process is in at that
+moment; `with inside(namespace):` changes it for a block.  The namespaces have
+no names, only descriptors: however a demo ends, the kernel removes them and
+what is in them together with the last process.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import pathlib
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+OWN_NAMESPACE = "/proc/self/ns/net"
+PINGS = 5
+QEMU = os.environ.get("QEMU", str(REPOSITORY / "build/qemu-system-x86_64"))
+
+# linux/sched.h, asm/socket.h, linux/if_packet.h, linux/if_ether.h,
+# linux/sockios.h, linux/ethtool.h
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
+SO_RCVBUFFORCE = 33
+SOL_PACKET = 263
+PACKET_IGNORE_OUTGOING = 23
+ETH_P_ALL = 3
+SIOCETHTOOL = 0x8946
+ETHTOOL_STXCSUM = 0x17
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Trouble(Exception):
+    """What is off, in words for whoever runs the demo."""
+
+
+# How a demo may fail; anything else is a mistake in it.
+TROUBLES = (Trouble, OSError, subprocess.TimeoutExpired)
+
+
+# ---- the demo as a process
+
+def run_demo(main):
+    """Call main(cleanup), an ExitStack, in an empty network namespace."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    sys.stdout.reconfigure(line_buffering=True)
+    try:
+        leave_the_hosts_network()
+        with contextlib.ExitStack() as cleanup:
+            main(cleanup)
+    except TROUBLES as trouble:
+        sys.exit(f"{sys.argv[0]}: FAILED: {trouble}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def leave_the_hosts_network():
+    """Move to an empty network namespace, which this process may configure.
+
+    Whoever isn't root becomes root of a user namespace first.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        if uid == 0:
+            call(libc.unshare, CLONE_NEWNET)
+            return
+        call(libc.unshare, CLONE_NEWUSER | CLONE_NEWNET)
+        for name, text in (("setgroups", "deny"),
+                           ("uid_map", f"0 {uid} 1"),
+                           ("gid_map", f"0 {gid} 1")):
+            pathlib.Path("/proc/self", name).write_text(text)
+    except OSError as error:
+        raise Trouble(f"can't make a namespace ({error.strerror}): run as "
+                      "root, or where user namespaces are allowed") from error
+
+
+def call(function, *arguments):
+    """Call a libc function; raise OSError when it returns -1."""
+    if function(*arguments) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def print_setup(docstring):
+    """Print what a demo sets up: its docstring's paragraphs 2 and 3."""
+    print(*docstring.split("\n\n")[1:3], sep="\n\n", end="\n\n")
+
+
+def run(argv, **keywords):
+    """Run a program to its end; return what it printed."""
+    try:
+        done = subprocess.run(argv, timeout=30, text=True,
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT,
+                              env={**os.environ, "LC_ALL": "C"}, **keywords)
+    except FileNotFoundError as error:
+        raise Trouble(f"the program '{argv[0]}' is missing") from error
+    if done.returncode:
+        raise Trouble(f"{shlex.join(argv)}:\n{done.stdout}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def in_background(function, *arguments):
+    """Run a function in a thread beside the block, and wait for its end."""
+    failures = []
+
+    def body():
+        try:
+            function(*arguments)
+        except TROUBLES as trouble:
+            failures.append(trouble)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    yield
+    thread.join(10)
+    if thread.is_alive():
+        raise Trouble(f"{function.__name__} does not come to an end")
+    if failures:
+        raise failures[0]
+
+
+# ---- networks
+
+@contextlib.contextmanager
+def coming_back():
+    """After the block be in the same namespace as before it."""
+    with open(OWN_NAMESPACE) as home:
+        try:
+            yield
+        finally:
+            call(libc.setns, home.fileno(), CLONE_NEWNET)
+
+
+@contextlib.contextmanager
+def inside(namespace):
+    """Let the sockets and children that the block makes be in a namespace."""
+    with coming_back():
+        call(libc.setns, namespace.fileno(), CLONE_NEWNET)
+        yield
+
+
+def new_namespace(cleanup):
+    """Make a network namespace; return the file that stands for it."""
+    with coming_back():
+        call(libc.unshare, CLONE_NEWNET)
+        return cleanup.enter_context(open(OWN_NAMESPACE))
+
+
+def ip(arguments):
+    """Run the program ip."""
+    run(["ip", *arguments.split()])
+
+
+def checksums_in_software(interface):
+    """Let an interface send only complete frames: checksummed, not over MTU.
+
+    Segmentation offload goes off by itself, as it needs checksum offload.
+    """
+    value = ctypes.create_string_buffer(struct.pack("II", ETHTOOL_STXCSUM, 0))
+    request = struct.pack("16sP16x", interface.encode(),
+                          ctypes.addressof(value))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, SIOCETHTOOL, request)
+
+
+def capture_socket(cleanup, interface, sent_too):
+    """Open the socket behind a chardev with af-packet-mode=capture.
+
+    Unless sent_too, it does not hear what this host sends out of the
+    interface; that is what keeps it from hearing an inject socket beside it.
+    The protocol comes with bind(): a socket opened with one would hear every
+    interface until then.  The queue is made long enough for TCP's bursts,
+    which takes root's own privilege, not that of a user namespace.
+    """
+    capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    cleanup.enter_context(capture)
+    capture.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, not sent_too)
+    with contextlib.suppress(PermissionError):
+        capture.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 * 1024 * 1024)
+    capture.bind((interface, ETH_P_ALL))
+    return capture
+
+
+def inject_socket(cleanup, interface):
+    """Open the socket behind a chardev with af-packet-mode=inject.
+
+    Protocol 0: it hears nothing.
+    """
+    inject = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    cleanup.enter_context(inject)
+    inject.bind((interface, 0))
+    return inject
+
+
+def ping(address):
+    """Ping an address PINGS times; return the statistics.
+
+    Neither a lost nor a duplicate reply is accepted.
+    """
+    output = run(["ping", "-q", "-n", "-c", str(PINGS), "-i", "0.2", "-W", "2",
+                  address])
+    if f" {PINGS} received, 0% packet loss" not in output:
+        raise Trouble(f"ping {address}:\n{output}")
+    return output.partition("statistics ---\n")[2].strip()
+
+
+# ---- QEMU's command line, in lines of shell text
+
+COMMON_OPTIONS = "-nodefaults -no-user-config -display none -sandbox on"
+
+
+def chardev(name, packet_socket, mode):
+    """Return the option for a chardev on a packet socket."""
+    return (f"-chardev socket,id={name},fd={packet_socket.fileno()},"
+            f"af-packet-mode={mode}")
+
+
+def netdev_pair(one, other):
+    """Return the option for two netdevs that are each other's peer."""
+    return (f"-netdev hubport,id={one},hubid=0 "
+            f"-netdev hubport,id={other},hubid=1,netdev={one}")
+
+
+def redirect(netdev, source, sink):
+    """Return the options that lead records from one chardev to another.
+
+    With queue=tx a netdev's filters come in the order of the options.
+    """
+    redirector = "-object filter-redirector,queue=tx"
+    return [f"{redirector},netdev={netdev},id={netdev}-in,indev={source}",
+            f"{redirector},netdev={netdev},id={netdev}-out,outdev={sink}"]
+
+
+def setpriv(privileged):
+    """Return how QEMU is started: to end with the demo.
+
+    Unless privileged, it has no capability.
+    """
+    start = "setpriv --pdeathsig=KILL"
+    if not privileged:
+        start += " --no-new-privs --inh-caps=-all --bounding-set=-all"
+    return start
+
+
+# ---- QEMU's process
+
+class Qemu:
+    """A QEMU process, and its monitor on a socket pair.
+
+    What is printed is what is run.
+    """
+
+    def __init__(self, cleanup, options, sockets, privileged):
+        if not os.access(QEMU, os.X_OK):
+            raise Trouble(f"no QEMU at {QEMU}: run `make qemu`, "
+                          "or name one in the environment variable QEMU")
+        self.errors = cleanup.enter_context(tempfile.TemporaryFile("w+"))
+        self.monitor, theirs = map(cleanup.enter_context, socket.socketpair())
+        self.monitor.settimeout(10)
+        self.replies = cleanup.enter_context(self.monitor.makefile())
+        lines = [setpriv(privileged), shlex.quote(QEMU), *options,
+                 f"-chardev socket,id=qmp,fd={theirs.fileno()} "
+                 "-mon chardev=qmp,mode=control"]
+        print("QEMU, which inherits the descriptors:\n")
+        print(" \\\n    ".join(lines), end="\n\n")
+        self.process = subprocess.Popen(
+            shlex.split(" ".join(lines)), stdin=subprocess.DEVNULL,
+            stderr=self.errors,
+            pass_fds=[s.fileno() for s in (*sockets, theirs)])
+        cleanup.push(self.end)
+        for inherited in (*sockets, theirs):
+            inherited.close()
+        self.reply()
+        self.command("qmp_capabilities")
+
+    def command(self, name, **arguments):
+        """Run a QMP command; return its result."""
+        request = json.dumps({"execute": name, "arguments": arguments})
+        self.monitor.sendall(request.encode())
+        while True:
+            reply = self.reply()
+            if "error" in reply:
+                raise Trouble(f"{request}: {reply['error']['desc']}")
+            if "return" in reply:
+                return reply["return"]
+
+    def reply(self):
+        """Return the next message from the monitor."""
+        line = self.replies.readline()
+        if not line:
+            raise Trouble("QEMU left the monitor")
+        return json.loads(line)
+
+    def capabilities(self):
+        """Return the effective capabilities, as the kernel prints them."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return status.partition("CapEff:")[2].split()[0]
+
+    def quit(self):
+        """Ask QEMU to end, which must not have complained about anything."""
+        self.command("quit")
+        if self.process.wait(10) or self.complaints():
+            raise Trouble("QEMU complains")
+
+    def complaints(self):
+        """Return what QEMU wrote to its standard error."""
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def end(self, _, error, __):
+        """End QEMU; if something was off, add what QEMU has to do with it."""
+        if isinstance(error, TROUBLES):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+        status = self.process.poll()
+        self.process.kill()
+        self.process.wait()
+        if isinstance(error, TROUBLES) and (status or self.complaints()):
+            raise Trouble(f"{error}\nQEMU's exit status: {status}\n"
+                          f"{self.complaints()}".strip()) from error
+
+
+def print_counters(qemu, chardevs):
+    """Print what each chardev carried; none may have carried nothing."""
+    print(f"{'chardev':15} {'frames':>9} {'bytes':>12}  dropped")
+    idle = []
+    for name in chardevs:
+        stats = qemu.command("qom-get", path=f"/chardevs/{name}",
+                             property="af-packet-stats")
+        drops = [f"{reason.removeprefix('dropped-')} {number}"
+                 for reason, number in stats.items()
+                 if reason.startswith("dropped-") and number]
+        print(f"{name:15} {stats['frames']:9} {stats['bytes']:12}  "
+              f"{', '.join(drops) or 0}")
+        if not stats["frames"]:
+            idle.append(name)
+    if idle:
+        raise Trouble(f"nothing passed {', '.join(idle)}")
