@@ -21,9 +21,10 @@ uint8_t *af_packet_record_put_head(uint8_t *payload, size_t len,
     return head;
 }
 
-static size_t splitter_payload_len(const AfPacketSplitter *sp)
+/* The word number @i of the head; ldl_be_p() would extend its sign */
+static uint32_t splitter_head_word(const AfPacketSplitter *sp, int i)
 {
-    return ldl_be_p(sp->head);
+    return ldl_be_p(sp->head + i * sizeof(uint32_t));
 }
 
 static void splitter_advance(struct iovec *in, size_t len)
@@ -50,7 +51,7 @@ static bool splitter_gather(uint8_t *dst, size_t *have, size_t want,
 /* Is what the record states about itself possible? */
 static bool splitter_check_head(const AfPacketSplitter *sp, Error **errp)
 {
-    size_t len = splitter_payload_len(sp);
+    size_t len = splitter_head_word(sp, 0);
     size_t stated;
 
     if (len > AF_PACKET_RECORD_MAX) {
@@ -63,7 +64,7 @@ static bool splitter_check_head(const AfPacketSplitter *sp, Error **errp)
         return true;
     }
 
-    stated = ldl_be_p(sp->head + sizeof(uint32_t));
+    stated = splitter_head_word(sp, 1);
     if (stated && stated != sp->vnet_hdr_len) {
         error_setg(errp, "record states a vnet header of %zu bytes, the "
                    "socket has %zu: set 'vnet_hdr_support' of the filter and "
@@ -89,7 +90,7 @@ int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
         }
     }
 
-    len = splitter_payload_len(sp);
+    len = splitter_head_word(sp, 0);
     if (!sp->partial_have && in->iov_len >= len) {
         *payload = (struct iovec) { in->iov_base, len };
         splitter_advance(in, len);

@@ -13,6 +13,7 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include "qapi/error.h"
 #include "qemu/sockets.h"
 #include "standard-headers/linux/virtio_net.h"
@@ -79,7 +80,8 @@ bool af_packet_socket_check(int fd, ChardevSocketAfPacketMode mode,
     }
     if (getsockopt_int(fd, SOL_SOCKET, SO_TYPE, -1) != SOCK_RAW) {
         error_setg(errp, "'af-packet-mode' requires a socket of type "
-                   "SOCK_RAW: frames of this one have no link layer header");
+                   "SOCK_RAW: with SOCK_DGRAM, frames have no link layer "
+                   "header");
         return false;
     }
     if (sll.sll_ifindex == 0) {
@@ -152,7 +154,7 @@ int af_packet_socket_set_vnet_hdr(int fd, bool on)
                       &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-int af_packet_socket_report_vlan(int fd)
+int af_packet_socket_report_info(int fd)
 {
     int on = 1;
 
@@ -160,21 +162,33 @@ int af_packet_socket_report_vlan(int fd)
                       &on, sizeof(on)) < 0 ? -errno : 0;
 }
 
-void af_packet_socket_deafen(int fd)
+bool af_packet_socket_deafen(int fd)
 {
     struct sock_filter reject = BPF_STMT(BPF_RET | BPF_K, 0);
     struct sock_fprog prog = { .len = 1, .filter = &reject };
+    struct sockaddr_ll sll;
     char byte;
 
+    if (!get_sockaddr_ll(fd, &sll) || !sll.sll_protocol) {
+        return false;
+    }
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER,
                    &prog, sizeof(prog)) < 0) {
-        return;
+        return false;
     }
-    /* A pending error counts as an attempt, what is queued comes after it */
+    /* An error is either a pending one or, for want of room, costs a frame */
     while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0 ||
-           errno == EINTR || errno == ENETDOWN) {
+           errno != EAGAIN) {
         continue;
     }
+    return true;
+}
+
+void af_packet_socket_undeafen(int fd)
+{
+    int unused = 0;
+
+    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused));
 }
 
 uint32_t af_packet_socket_take_drops(int fd)
@@ -190,7 +204,20 @@ uint32_t af_packet_socket_take_drops(int fd)
 
 void af_packet_socket_take_error(int fd)
 {
+    char byte;
+
     getsockopt_int(fd, SOL_SOCKET, SO_ERROR, 0);
+    /* Time stamps of sent frames, if the opener asked for them */
+    while (recv(fd, &byte, sizeof(byte), MSG_ERRQUEUE | MSG_DONTWAIT) >= 0) {
+        continue;
+    }
+}
+
+bool af_packet_socket_sends(int fd)
+{
+    int bytes;
+
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
 }
 
 static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
@@ -202,6 +229,7 @@ static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
         return;
     }
     memcpy(&aux, CMSG_DATA(cmsg), sizeof(aux));
+    info->cut = aux.tp_snaplen < aux.tp_len;
     info->has_vlan = aux.tp_status & TP_STATUS_VLAN_VALID;
     info->vlan_tci = aux.tp_vlan_tci;
     info->vlan_tpid = aux.tp_status & TP_STATUS_VLAN_TPID_VALID ?

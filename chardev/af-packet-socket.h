@@ -20,6 +20,7 @@ typedef enum AfPacketLink {
 
 /* What the kernel reports beside a frame that it delivers */
 typedef struct AfPacketRxInfo {
+    bool cut;           /* the socket's filter took the frame's end off */
     bool has_vlan;      /* a tag was taken out of the frame */
     uint16_t vlan_tpid;
     uint16_t vlan_tci;
@@ -82,14 +83,14 @@ size_t af_packet_socket_vnet_hdr_len(int fd);
 int af_packet_socket_set_vnet_hdr(int fd, bool on);
 
 /**
- * af_packet_socket_report_vlan:
+ * af_packet_socket_report_info:
  * @fd: a packet socket
  *
  * Ask for AfPacketRxInfo with each frame from now on.
  *
  * Returns: 0, or a negative errno.
  */
-int af_packet_socket_report_vlan(int fd);
+int af_packet_socket_report_info(int fd);
 
 /**
  * af_packet_socket_deafen:
@@ -97,8 +98,18 @@ int af_packet_socket_report_vlan(int fd);
  *
  * Make @fd receive nothing, and free what it has received.  Best effort: a
  * filter that was locked stays, and then at most SO_RCVBUF bytes are held.
+ *
+ * Returns: true if there is something for af_packet_socket_undeafen() to do.
  */
-void af_packet_socket_deafen(int fd);
+bool af_packet_socket_deafen(int fd);
+
+/**
+ * af_packet_socket_undeafen:
+ * @fd: a packet socket
+ *
+ * Let @fd receive again; a filter that it had before is lost.
+ */
+void af_packet_socket_undeafen(int fd);
 
 /**
  * af_packet_socket_take_drops:
@@ -113,9 +124,18 @@ uint32_t af_packet_socket_take_drops(int fd);
  * af_packet_socket_take_error:
  * @fd: a packet socket
  *
- * Clear the socket's pending error, for which poll() reports POLLERR.
+ * Clear all that poll() reports POLLERR for.
  */
 void af_packet_socket_take_error(int fd);
+
+/**
+ * af_packet_socket_sends:
+ * @fd: a packet socket
+ *
+ * Returns: whether frames that were sent are still on their way to the
+ * interface.
+ */
+bool af_packet_socket_sends(int fd);
 
 /**
  * af_packet_socket_recv:

@@ -16,7 +16,7 @@ bool af_packet_txq_push(AfPacketTxq *txq, const uint8_t *data, size_t len)
 {
     AfPacketTxFrame *frame;
 
-    if (len > txq->max_bytes - txq->n_bytes) {
+    if (sizeof(*frame) + len > txq->max_bytes - txq->n_bytes) {
         return false;
     }
 
@@ -25,7 +25,7 @@ bool af_packet_txq_push(AfPacketTxq *txq, const uint8_t *data, size_t len)
     memcpy(frame->data, data, len);
     QSIMPLEQ_INSERT_TAIL(&txq->frames, frame, next);
     txq->n_frames++;
-    txq->n_bytes += len;
+    txq->n_bytes += sizeof(*frame) + len;
     return true;
 }
 
@@ -40,7 +40,7 @@ void af_packet_txq_pop(AfPacketTxq *txq)
 
     QSIMPLEQ_REMOVE_HEAD(&txq->frames, next);
     txq->n_frames--;
-    txq->n_bytes -= frame->len;
+    txq->n_bytes -= sizeof(*frame) + frame->len;
     g_free(frame);
 }
 

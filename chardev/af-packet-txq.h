@@ -23,14 +23,14 @@ struct AfPacketTxFrame {
 typedef struct AfPacketTxq {
     QSIMPLEQ_HEAD(, AfPacketTxFrame) frames;
     size_t n_frames;
-    size_t n_bytes;
+    size_t n_bytes; /* memory that they take */
     size_t max_bytes;
 } AfPacketTxq;
 
 /**
  * af_packet_txq_init:
  * @txq: the queue
- * @max_bytes: bytes that may wait, headers of records not counted
+ * @max_bytes: memory that waiting frames may take
  */
 void af_packet_txq_init(AfPacketTxq *txq, size_t max_bytes);
 

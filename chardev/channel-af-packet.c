@@ -25,6 +25,7 @@
 #define LOOK_INTERVAL G_USEC_PER_SEC
 #define RETRY_MIN 1000
 #define RETRY_MAX 64000
+#define RETRY_IDLE_MAX 16000 /* while nothing is on its way */
 #define WARN_INTERVAL (10 * G_USEC_PER_SEC)
 
 /* Room before a received frame, and the longest that still makes a record */
@@ -39,8 +40,9 @@ struct QIOChannelAfPacket {
     char *ifname;              /* when the channel was made */
     size_t vnet_hdr_len;       /* in the socket's frames */
     bool strip_vnet_hdr;       /* it was QEMU that switched it on */
+    bool deafened;             /* it was QEMU that attached a filter */
     GSource *service;          /* link state and transmit queue */
-    gpointer service_fd;
+    gpointer service_tag;
 
     QemuMutex lock;            /* for all that follows */
     bool closed;
@@ -89,9 +91,18 @@ static void drop_frame(QIOChannelAfPacket *ioc, uint64_t *counter,
         return;
     }
     ioc->warn_at = now + WARN_INTERVAL;
-    warn_report("chardev '%s': dropped a frame of %zu bytes, %s %s; "
+    warn_report("chardev '%s': dropped a frame (%zu bytes), %s %s; "
                 "'af-packet-stats' counts them", ioc->label, len, ioc->ifname,
                 why);
+}
+
+/* Count frames that were lost because an end of the channel went away. */
+static void drop_detached(QIOChannelAfPacket *ioc, uint64_t n_frames)
+{
+    if (n_frames) {
+        ioc->stats.dropped_detach += n_frames;
+        trace_qio_channel_af_packet_detach(ioc, n_frames);
+    }
 }
 
 /* Tell the service source what to wait for. */
@@ -111,7 +122,7 @@ static void service_rearm(QIOChannelAfPacket *ioc)
         at = ioc->tx_retry_at;
     }
     g_source_set_ready_time(ioc->service, ioc->ended ? -1 : at);
-    g_source_modify_unix_fd(ioc->service, ioc->service_fd,
+    g_source_modify_unix_fd(ioc->service, ioc->service_tag,
                             ioc->tx_wait_writable ? G_IO_OUT : 0);
 }
 
@@ -139,8 +150,9 @@ static void look_at_interface(QIOChannelAfPacket *ioc)
                                      link == AF_PACKET_LINK_DOWN ? "down" :
                                      "gone");
     if (link == AF_PACKET_LINK_GONE && !ioc->ended) {
-        error_report("chardev '%s': interface %s was removed, the connection "
-                     "has ended; pass a new socket with add_client",
+        error_report("chardev '%s': interface %s is gone (removed, or moved "
+                     "to another network namespace), the connection has "
+                     "ended; pass a new socket with add_client",
                      ioc->label, ioc->ifname);
         end_channel(ioc);
     }
@@ -168,6 +180,12 @@ static void rx_stage(QIOChannelAfPacket *ioc, uint8_t *data, size_t len,
     if (len > RX_MAX) {
         drop_frame(ioc, &ioc->stats.dropped_too_long,
                    "gave more than a record can hold", len);
+        return;
+    }
+    if (info->cut) {
+        drop_frame(ioc, &ioc->stats.dropped_too_long,
+                   "gave only the part that the socket's filter lets through",
+                   len);
         return;
     }
     if (len < ioc->vnet_hdr_len + ETH_HLEN) {
@@ -205,7 +223,7 @@ static void rx_error(QIOChannelAfPacket *ioc, int err)
     case EINVAL:
         /* A GSO type that a vnet header can't express; consumed (6.18) */
         drop_frame(ioc, &ioc->stats.dropped_refused,
-                   "has a frame that a vnet header can't describe", 0);
+                   "gave one that a vnet header can't describe", 0);
         break;
     default:
         error_report("chardev '%s': receiving on %s failed: %s",
@@ -215,35 +233,44 @@ static void rx_error(QIOChannelAfPacket *ioc, int err)
     }
 }
 
-ssize_t qio_channel_af_packet_peek(QIOChannelAfPacket *ioc,
-                                   const uint8_t **buf)
+/* Stage a frame if there is one.  Returns: false if there will be none. */
+static bool rx_receive(QIOChannelAfPacket *ioc)
 {
-    uint8_t *data = ioc->rx_buf + RX_HEADROOM;
     AfPacketRxInfo info;
-    ssize_t len = -EAGAIN;
+    uint8_t *data;
+    ssize_t len;
 
-    QEMU_LOCK_GUARD(&ioc->lock);
-    if (!ioc->staged_len && is_capture(ioc) && !ioc->closed) {
-        len = af_packet_socket_recv(ioc->master->fd, data, RX_MAX, &info);
-        if (len >= 0) {
-            rx_stage(ioc, data, len, &info);
-        } else if (len != -EAGAIN) {
-            rx_error(ioc, -len);
-        }
+    if (!is_capture(ioc) || ioc->closed) {
+        return !ioc->ended;
     }
 
-    if (ioc->staged_len) {
-        *buf = ioc->staged;
-        return ioc->staged_len;
+    data = ioc->rx_buf + RX_HEADROOM;
+    len = af_packet_socket_recv(ioc->master->fd, data, RX_MAX, &info);
+    if (len >= 0) {
+        rx_stage(ioc, data, len, &info);
+    } else if (len != -EAGAIN) {
+        rx_error(ioc, -len);
+    } else {
+        return !ioc->ended;
     }
-    /* After anything but EAGAIN there may be more to read */
-    return ioc->ended && len == -EAGAIN ? 0 : QIO_CHANNEL_ERR_BLOCK;
+    return true;
 }
 
-void qio_channel_af_packet_consume(QIOChannelAfPacket *ioc, size_t len)
+ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
+                                   const uint8_t **buf)
 {
+    size_t len;
+
     QEMU_LOCK_GUARD(&ioc->lock);
-    assert(len <= ioc->staged_len);
+    if (!ioc->staged_len && !rx_receive(ioc)) {
+        return 0;
+    }
+    if (!ioc->staged_len) {
+        return QIO_CHANNEL_ERR_BLOCK;
+    }
+
+    len = MIN(max, ioc->staged_len);
+    *buf = ioc->staged;
     ioc->staged += len;
     ioc->staged_len -= len;
     ioc->staged_partly = true;
@@ -251,6 +278,7 @@ void qio_channel_af_packet_consume(QIOChannelAfPacket *ioc, size_t len)
         ioc->stats.frames++;
         ioc->stats.bytes += ioc->staged_frame_len;
     }
+    return len;
 }
 
 static ssize_t qio_channel_af_packet_readv(QIOChannel *ioc,
@@ -263,25 +291,33 @@ static ssize_t qio_channel_af_packet_readv(QIOChannel *ioc,
 {
     QIOChannelAfPacket *pioc = QIO_CHANNEL_AF_PACKET(ioc);
     const uint8_t *buf;
-    ssize_t len = qio_channel_af_packet_peek(pioc, &buf);
+    ssize_t len = qio_channel_af_packet_take(pioc, iov_size(iov, niov), &buf);
 
-    if (len <= 0) {
-        return len;
-    }
-    len = iov_from_buf(iov, niov, 0, buf, len);
-    qio_channel_af_packet_consume(pioc, len);
-    return len;
+    return len > 0 ? iov_from_buf(iov, niov, 0, buf, len) : len;
 }
 
 /*
  * Inject
  */
 
-static void tx_wait_for_room(QIOChannelAfPacket *ioc)
+/*
+ * The queueing discipline has refused a frame.  It may be full; but a policy
+ * that drops this very frame, or one that can't ever take a frame of this
+ * length, looks the same.  Frames of ours that are still on their way tell
+ * that it is worth to wait.
+ *
+ * Returns: false if the frame has no more chances.
+ */
+static bool tx_wait_for_room(QIOChannelAfPacket *ioc)
 {
+    if (ioc->tx_retry_delay >= RETRY_IDLE_MAX &&
+        !af_packet_socket_sends(ioc->master->fd)) {
+        return false;
+    }
     ioc->tx_retry_delay = MIN(MAX(ioc->tx_retry_delay * 2, RETRY_MIN),
                               RETRY_MAX);
     ioc->tx_retry_at = g_get_monotonic_time() + ioc->tx_retry_delay;
+    return true;
 }
 
 static void tx_drop_link_down(QIOChannelAfPacket *ioc, size_t len)
@@ -304,12 +340,6 @@ static bool tx_send(QIOChannelAfPacket *ioc, const uint8_t *data, size_t len)
 {
     int err;
 
-    if (len < ioc->vnet_hdr_len + ETH_HLEN) {
-        drop_frame(ioc, &ioc->stats.dropped_too_short,
-                   "takes no less than an Ethernet header", len);
-        return true;
-    }
-
     err = af_packet_socket_send(ioc->master->fd, data, len);
     if (err == -ENETDOWN) {
         /* It may have been the pending error of a link that is up again */
@@ -327,8 +357,11 @@ static bool tx_send(QIOChannelAfPacket *ioc, const uint8_t *data, size_t len)
         return false;
     case ENOBUFS:
     case ENOMEM:
-        tx_wait_for_room(ioc);
-        return false;
+        if (tx_wait_for_room(ioc)) {
+            return false;
+        }
+        tx_drop_refused(ioc, -err, len);
+        break;
     case ENETDOWN:
     case ENXIO:
         tx_drop_link_down(ioc, len);
@@ -377,6 +410,11 @@ static void tx_flush(QIOChannelAfPacket *ioc)
 
 static void tx_frame(QIOChannelAfPacket *ioc, const struct iovec *payload)
 {
+    if (payload->iov_len < ioc->vnet_hdr_len + ETH_HLEN) {
+        drop_frame(ioc, &ioc->stats.dropped_too_short,
+                   "takes no less than an Ethernet header", payload->iov_len);
+        return;
+    }
     if (af_packet_txq_head(&ioc->txq)) {
         tx_enqueue(ioc, payload->iov_base, payload->iov_len);
         return;
@@ -399,6 +437,7 @@ static bool tx_stream(QIOChannelAfPacket *ioc, struct iovec in, Error **errp)
         tx_frame(ioc, &payload);
     }
     if (ret < 0) {
+        /* Reported here as well: io_channel_send_full() drops errors */
         error_report("chardev '%s': %s; the connection has ended",
                      ioc->label, error_get_pretty(err));
         error_propagate(errp, err);
@@ -465,7 +504,7 @@ static gboolean service_dispatch(GSource *source, GSourceFunc callback,
         return G_SOURCE_REMOVE;
     }
 
-    revents = g_source_query_unix_fd(source, ioc->service_fd);
+    revents = g_source_query_unix_fd(source, ioc->service_tag);
     if (revents & G_IO_ERR) {
         af_packet_socket_take_error(ioc->master->fd);
     }
@@ -511,12 +550,14 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
     object_ref(OBJECT(ioc));
     g_source_set_name(service, "qio-channel-af-packet");
 
+    /* Under the lock throughout: once it is there, a close() may free it */
     WITH_QEMU_LOCK_GUARD(&ioc->lock) {
         ioc->service = service;
-        ioc->service_fd = g_source_add_unix_fd(service, ioc->master->fd, 0);
+        ioc->service_tag = g_source_add_unix_fd(service, ioc->master->fd, 0);
+        look_at_interface(ioc);
         service_rearm(ioc);
+        g_source_attach(service, context);
     }
-    g_source_attach(service, context);
 }
 
 /*
@@ -527,10 +568,10 @@ typedef struct AfPacketWatch {
     GSource parent;
     QIOChannelAfPacket *ioc;
     GIOCondition condition;
-    gpointer fd; /* NULL if readiness does not depend on the socket */
+    gpointer tag; /* NULL if readiness does not depend on the socket */
 } AfPacketWatch;
 
-/* What the channel is ready for, whatever the socket has */
+/* What the channel is ready for without asking the socket */
 static GIOCondition watch_staged(AfPacketWatch *watch)
 {
     QIOChannelAfPacket *ioc = watch->ioc;
@@ -552,9 +593,9 @@ static GIOCondition watch_ready(AfPacketWatch *watch)
 {
     GIOCondition ready = watch_staged(watch);
 
-    if (watch->fd) {
+    if (watch->tag) {
         /* Errors are the service source's */
-        ready |= g_source_query_unix_fd(&watch->parent, watch->fd) & G_IO_IN;
+        ready |= g_source_query_unix_fd(&watch->parent, watch->tag) & G_IO_IN;
     }
     return ready;
 }
@@ -588,10 +629,10 @@ static void watch_finalize(GSource *source)
 }
 
 static GSourceFuncs watch_funcs = {
-    watch_prepare,
-    watch_check,
-    watch_dispatch,
-    watch_finalize,
+    .prepare = watch_prepare,
+    .check = watch_check,
+    .dispatch = watch_dispatch,
+    .finalize = watch_finalize,
 };
 
 static GSource *qio_channel_af_packet_create_watch(QIOChannel *ioc,
@@ -605,7 +646,7 @@ static GSource *qio_channel_af_packet_create_watch(QIOChannel *ioc,
     object_ref(OBJECT(pioc));
     watch->condition = condition;
     if (is_capture(pioc) && condition & G_IO_IN) {
-        watch->fd = g_source_add_unix_fd(source, pioc->master->fd, G_IO_IN);
+        watch->tag = g_source_add_unix_fd(source, pioc->master->fd, G_IO_IN);
     }
     return source;
 }
@@ -628,11 +669,9 @@ static void restart_locked(QIOChannelAfPacket *ioc)
 {
     if (ioc->staged_len && ioc->staged_partly) {
         ioc->staged_len = 0;
-        ioc->stats.dropped_detach++;
+        drop_detached(ioc, 1);
     }
-    if (af_packet_splitter_reset(&ioc->splitter)) {
-        ioc->stats.dropped_detach++;
-    }
+    drop_detached(ioc, af_packet_splitter_reset(&ioc->splitter));
 }
 
 void qio_channel_af_packet_restart(QIOChannelAfPacket *ioc)
@@ -659,6 +698,17 @@ void qio_channel_af_packet_get_stats(QIOChannelAfPacket *ioc,
     *stats = ioc->stats;
 }
 
+/* The socket may live on in another process, or be passed in again. */
+static void restore_socket(QIOChannelAfPacket *ioc)
+{
+    if (ioc->strip_vnet_hdr) {
+        af_packet_socket_set_vnet_hdr(ioc->master->fd, false);
+    }
+    if (ioc->deafened) {
+        af_packet_socket_undeafen(ioc->master->fd);
+    }
+}
+
 static int qio_channel_af_packet_close(QIOChannel *ioc, Error **errp)
 {
     QIOChannelAfPacket *pioc = QIO_CHANNEL_AF_PACKET(ioc);
@@ -671,14 +721,10 @@ static int qio_channel_af_packet_close(QIOChannel *ioc, Error **errp)
         trace_qio_channel_af_packet_close(pioc);
         take_kernel_drops(pioc);
         restart_locked(pioc);
-        pioc->stats.dropped_detach += !!pioc->staged_len;
-        pioc->stats.dropped_detach += pioc->txq.n_frames;
+        drop_detached(pioc, !!pioc->staged_len + pioc->txq.n_frames);
         pioc->staged_len = 0;
         af_packet_txq_clear(&pioc->txq);
-        if (pioc->strip_vnet_hdr) {
-            /* The socket may live on elsewhere */
-            af_packet_socket_set_vnet_hdr(pioc->master->fd, false);
-        }
+        restore_socket(pioc);
         pioc->closed = true;
     }
     return qio_channel_close(QIO_CHANNEL(pioc->master), errp);
@@ -689,7 +735,7 @@ static void start_capture(QIOChannelAfPacket *ioc)
     int fd = ioc->master->fd;
 
     ioc->rx_buf = g_malloc(RX_HEADROOM + RX_MAX);
-    if (af_packet_socket_report_vlan(fd) < 0) {
+    if (af_packet_socket_report_info(fd) < 0) {
         warn_report("chardev '%s': can't ask for VLAN tags, captured frames "
                     "may lack theirs", ioc->label);
     }
@@ -714,13 +760,13 @@ qio_channel_af_packet_new(QIOChannelSocket *master,
     ioc->mode = mode;
     ioc->label = g_strdup(label);
     ioc->ifname = af_packet_socket_ifname(master->fd) ?: g_strdup("?");
-    ioc->link = af_packet_socket_link(master->fd);
+    ioc->link = AF_PACKET_LINK_UP; /* qio_channel_af_packet_attach() looks */
     ioc->vnet_hdr_len = af_packet_socket_vnet_hdr_len(master->fd);
     ioc->stats = *totals;
     if (is_capture(ioc)) {
         start_capture(ioc);
     } else {
-        af_packet_socket_deafen(master->fd);
+        ioc->deafened = af_packet_socket_deafen(master->fd);
     }
     ioc->splitter.vnet_hdr_len = record_vnet_hdr_len(ioc);
 

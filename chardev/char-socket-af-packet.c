@@ -9,6 +9,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-char.h"
 #include "qapi/util.h"
+#include "qemu/lockable.h"
 #include "qemu/option.h"
 #include "af-packet-socket.h"
 #include "char-socket-af-packet.h"
@@ -161,12 +162,11 @@ bool socket_af_packet_read(SocketChardev *s)
            (room = qemu_chr_be_can_write(chr)) > 0) {
         const uint8_t *buf;
 
-        ret = qio_channel_af_packet_peek(QIO_CHANNEL_AF_PACKET(ioc), &buf);
+        ret = qio_channel_af_packet_take(QIO_CHANNEL_AF_PACKET(ioc), room,
+                                         &buf);
         if (ret <= 0) {
             break;
         }
-        ret = MIN(ret, room);
-        qio_channel_af_packet_consume(QIO_CHANNEL_AF_PACKET(ioc), ret);
         qemu_chr_be_write(chr, buf, ret);
     }
     object_unref(OBJECT(ioc));
@@ -192,17 +192,20 @@ static void get_stats(Object *obj, Visitor *v, const char *name, void *opaque,
                       Error **errp)
 {
     SocketChardev *s = SOCKET_CHARDEV(obj);
+    Chardev *chr = CHARDEV(obj);
     ChardevAfPacketStats stats, *p = &stats;
 
     if (!s->af_packet) {
-        error_setg(errp, "chardev '%s' has no 'af-packet-mode'",
-                   CHARDEV(s)->label);
+        error_setg(errp, "chardev '%s' has no 'af-packet-mode'", chr->label);
         return;
     }
-    if (s->ioc) {
-        qio_channel_af_packet_get_stats(QIO_CHANNEL_AF_PACKET(s->ioc), p);
-    } else {
-        stats = s->af_packet->stats;
+    /* Against a disconnect, which may happen in another thread */
+    WITH_QEMU_LOCK_GUARD(&chr->chr_write_lock) {
+        if (s->ioc) {
+            qio_channel_af_packet_get_stats(QIO_CHANNEL_AF_PACKET(s->ioc), p);
+        } else {
+            stats = s->af_packet->stats;
+        }
     }
     visit_type_ChardevAfPacketStats(v, name, &p, errp);
 }

@@ -32,7 +32,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(QIOChannelAfPacket, QIO_CHANNEL_AF_PACKET)
  * that can't be one of records, ends the channel: it says why on stderr, and
  * reading gives end of file once what had been received has been read.
  *
- * Reading belongs to one thread; anything else may be called from any.
+ * Reading belongs to one thread at a time; anything else may be called from
+ * any.
  */
 
 /**
@@ -62,25 +63,18 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
                                   GMainContext *context);
 
 /**
- * qio_channel_af_packet_peek:
+ * qio_channel_af_packet_take:
  * @ioc: the channel
- * @buf: set to the staged bytes, which stay valid until they have been
- *     consumed and peek or read is called again
+ * @max: the most bytes to take, at least 1
+ * @buf: set to the bytes, which stay valid until the next take or read
  *
- * What a read would give, without a copy.
+ * Read without a copy.
  *
- * Returns: the number of staged bytes, never of more than one record;
+ * Returns: the number of bytes, never of more than one record;
  * QIO_CHANNEL_ERR_BLOCK if there are none now; 0 when the channel has ended.
  */
-ssize_t qio_channel_af_packet_peek(QIOChannelAfPacket *ioc,
+ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
                                    const uint8_t **buf);
-
-/**
- * qio_channel_af_packet_consume:
- * @ioc: the channel
- * @len: bytes, at most as many as peek returned
- */
-void qio_channel_af_packet_consume(QIOChannelAfPacket *ioc, size_t len);
 
 /**
  * qio_channel_af_packet_restart:

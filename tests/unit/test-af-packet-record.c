@@ -1,0 +1,570 @@
+/*
+ * Unit tests of the records that carry L2 frames in a byte stream
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What is expected is written down byte by byte here: nothing of the code
+ * under test, and nothing of QEMU's byte order helpers, makes it.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "chardev/af-packet-record.h"
+
+/* A stream of records as it should be, each payload of another length */
+typedef struct Stream {
+    size_t vnet_hdr_len;
+    GByteArray *bytes;
+    GArray *payload_at;  /* of size_t: where in @bytes payloads start */
+} Stream;
+
+/* Nothing, one byte, short ones, one that needs two bytes of length */
+static const size_t payload_lens[] = { 14, 0, 1, 25, 0, 0, 3, 300, 60 };
+
+/* The forms of records */
+static const size_t vnet_hdr_lens[] = { 0, 10, 12 };
+
+/* Byte @i of payload number @n */
+static uint8_t payload_byte(size_t n, size_t i)
+{
+    return 0x80 + n * 41 + i * 7;
+}
+
+/* Append @value in network byte order. */
+static void put_be32(GByteArray *bytes, uint32_t value)
+{
+    const uint8_t be[] = { value >> 24, value >> 16, value >> 8, value };
+
+    g_byte_array_append(bytes, be, sizeof(be));
+}
+
+/* Append what stands before a payload. */
+static void put_head(GByteArray *bytes, uint32_t len, size_t vnet_hdr_len,
+                     uint32_t stated)
+{
+    put_be32(bytes, len);
+    if (vnet_hdr_len) {
+        put_be32(bytes, stated);
+    }
+}
+
+/* Append record number @n, of @len bytes of payload. */
+static void stream_put(Stream *s, size_t n, size_t len)
+{
+    size_t at, i;
+
+    put_head(s->bytes, len, s->vnet_hdr_len, s->vnet_hdr_len);
+    at = s->bytes->len;
+    g_array_append_val(s->payload_at, at);
+    g_byte_array_set_size(s->bytes, at + len);
+    for (i = 0; i < len; i++) {
+        s->bytes->data[at + i] = payload_byte(n, i);
+    }
+}
+
+/* Start a stream with @n_lens records of lengths @lens. */
+static void stream_init(Stream *s, size_t vnet_hdr_len, const size_t *lens,
+                        size_t n_lens)
+{
+    size_t n;
+
+    s->vnet_hdr_len = vnet_hdr_len;
+    s->bytes = g_byte_array_new();
+    s->payload_at = g_array_new(false, false, sizeof(size_t));
+    for (n = 0; n < n_lens; n++) {
+        stream_put(s, n, lens[n]);
+    }
+}
+
+static void stream_free(Stream *s)
+{
+    g_byte_array_unref(s->bytes);
+    g_array_unref(s->payload_at);
+}
+
+/*
+ * Split @len bytes at @data, of which the next payload is number @n.  They
+ * stand in a block of exactly that size, and only during the call, so that
+ * a memory checker sees more than the assertions do.
+ *
+ * Returns: the number of the payload that has to come next.
+ */
+static size_t split(AfPacketSplitter *sp, const uint8_t *data, size_t len,
+                    size_t n)
+{
+    g_autofree uint8_t *copy = g_malloc(MAX(len, 1));
+    struct iovec in = { copy, len };
+    struct iovec payload;
+    const uint8_t *base;
+    size_t i;
+    int ret;
+
+    memcpy(copy, data, len);
+    while ((ret = af_packet_splitter_next(sp, &in, &payload,
+                                          &error_abort)) > 0) {
+        g_assert_cmpint(ret, ==, 1);
+        g_assert_cmpuint(n, <, ARRAY_SIZE(payload_lens));
+        g_assert_cmpuint(payload.iov_len, ==, payload_lens[n]);
+        base = payload.iov_base;
+        for (i = 0; i < payload.iov_len; i++) {
+            g_assert_cmphex(base[i], ==, payload_byte(n, i));
+        }
+        n++;
+    }
+    g_assert_cmpint(ret, ==, 0);
+    g_assert_cmpuint(in.iov_len, ==, 0);
+    return n;
+}
+
+/* Split @s in chunks of @a and @b bytes by turns. */
+static void split_by_turns(const Stream *s, size_t a, size_t b)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = s->vnet_hdr_len };
+    size_t at = 0, n = 0;
+    bool turn = false;
+
+    while (at < s->bytes->len) {
+        size_t len = MIN(turn ? b : a, s->bytes->len - at);
+
+        n = split(&sp, s->bytes->data + at, len, n);
+        at += len;
+        turn = !turn;
+    }
+    g_assert_cmpuint(n, ==, ARRAY_SIZE(payload_lens));
+    g_assert_false(af_packet_splitter_reset(&sp));
+}
+
+static void test_split_two(const void *opaque)
+{
+    Stream s;
+    size_t cut;
+
+    stream_init(&s, *(const size_t *)opaque, payload_lens,
+                ARRAY_SIZE(payload_lens));
+    for (cut = 0; cut <= s.bytes->len; cut++) {
+        split_by_turns(&s, cut, s.bytes->len);
+    }
+    stream_free(&s);
+}
+
+/* Two cuts anywhere: three pieces */
+static void test_split_three(const void *opaque)
+{
+    size_t first, second;
+    Stream s;
+
+    stream_init(&s, *(const size_t *)opaque, payload_lens,
+                ARRAY_SIZE(payload_lens));
+    for (first = 0; first <= s.bytes->len; first++) {
+        for (second = first; second <= s.bytes->len; second++) {
+            AfPacketSplitter sp = { .vnet_hdr_len = s.vnet_hdr_len };
+            size_t n;
+
+            n = split(&sp, s.bytes->data, first, 0);
+            n = split(&sp, s.bytes->data + first, second - first, n);
+            n = split(&sp, s.bytes->data + second, s.bytes->len - second, n);
+            g_assert_cmpuint(n, ==, ARRAY_SIZE(payload_lens));
+            g_assert_false(af_packet_splitter_reset(&sp));
+        }
+    }
+    stream_free(&s);
+}
+
+/* Chunks of the same two lengths by turns, one byte at a time among them */
+static void test_split_chunks(const void *opaque)
+{
+    Stream s;
+    size_t a, b;
+
+    stream_init(&s, *(const size_t *)opaque, payload_lens,
+                ARRAY_SIZE(payload_lens));
+    for (a = 1; a <= 32; a++) {
+        for (b = 1; b <= 32; b++) {
+            split_by_turns(&s, a, b);
+        }
+    }
+    stream_free(&s);
+}
+
+/* Payloads that came in one piece are where they came in. */
+static void test_no_copy(const void *opaque)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
+    struct iovec in, payload;
+    size_t n;
+    Stream s;
+
+    stream_init(&s, sp.vnet_hdr_len, payload_lens, ARRAY_SIZE(payload_lens));
+    in = (struct iovec) { s.bytes->data, s.bytes->len };
+    for (n = 0; n < ARRAY_SIZE(payload_lens); n++) {
+        g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload,
+                                                &error_abort), ==, 1);
+        g_assert_true(payload.iov_base == s.bytes->data +
+                      g_array_index(s.payload_at, size_t, n));
+        g_assert_cmpuint(payload.iov_len, ==, payload_lens[n]);
+    }
+    g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload,
+                                            &error_abort), ==, 0);
+    g_assert_null(sp.partial);
+    g_assert_false(af_packet_splitter_reset(&sp));
+    stream_free(&s);
+}
+
+/* The same when the head, or a part of it, came before. */
+static void test_no_copy_after_head(const void *opaque)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
+    struct iovec in, payload;
+    size_t cut, head_len;
+    Stream s;
+
+    stream_init(&s, sp.vnet_hdr_len, payload_lens, 1);
+    head_len = g_array_index(s.payload_at, size_t, 0);
+    for (cut = 1; cut <= head_len; cut++) {
+        g_assert_cmpuint(split(&sp, s.bytes->data, cut, 0), ==, 0);
+        in = (struct iovec) { s.bytes->data + cut, s.bytes->len - cut };
+        g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload,
+                                                &error_abort), ==, 1);
+        g_assert_true(payload.iov_base == s.bytes->data + head_len);
+        g_assert_cmpuint(payload.iov_len, ==, payload_lens[0]);
+    }
+    g_assert_false(af_packet_splitter_reset(&sp));
+    stream_free(&s);
+}
+
+/* A record of nothing is there as soon as its head is. */
+static void test_empty(const void *opaque)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
+    g_autoptr(GByteArray) bytes = g_byte_array_new();
+    struct iovec in, payload;
+    int i;
+
+    put_head(bytes, 0, sp.vnet_hdr_len, sp.vnet_hdr_len);
+    for (i = 0; i < bytes->len; i++) {
+        in = (struct iovec) { bytes->data + i, 1 };
+        payload = (struct iovec) { NULL, 1 };
+        g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload,
+                                                &error_abort),
+                        ==, i == bytes->len - 1);
+        g_assert_cmpuint(in.iov_len, ==, 0);
+    }
+    g_assert_cmpuint(payload.iov_len, ==, 0);
+    g_assert_false(af_packet_splitter_reset(&sp));
+}
+
+/* Neither does an input of nothing do anything. */
+static void test_no_input(const void *opaque)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
+    size_t i, n = 0;
+    Stream s;
+
+    stream_init(&s, sp.vnet_hdr_len, payload_lens, 1);
+    for (i = 0; i < s.bytes->len; i++) {
+        g_assert_cmpuint(split(&sp, s.bytes->data + i, 0, n), ==, n);
+        n = split(&sp, s.bytes->data + i, 1, n);
+    }
+    g_assert_cmpuint(n, ==, 1);
+    g_assert_false(af_packet_splitter_reset(&sp));
+    stream_free(&s);
+}
+
+/* The longest record there is, in chunks of @chunk bytes */
+static void do_test_longest(size_t vnet_hdr_len, size_t chunk)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = vnet_hdr_len };
+    const size_t len = 69632;
+    struct iovec payload = {};
+    size_t at, got = 0, i;
+    Stream s;
+
+    stream_init(&s, vnet_hdr_len, &len, 1);
+    for (at = 0; at < s.bytes->len; at += chunk) {
+        struct iovec in = {
+            s.bytes->data + at, MIN(chunk, s.bytes->len - at)
+        };
+
+        while (af_packet_splitter_next(&sp, &in, &payload,
+                                       &error_abort) > 0) {
+            got++;
+            g_assert_cmpuint(payload.iov_len, ==, len);
+            for (i = 0; i < len; i++) {
+                g_assert_cmphex(((uint8_t *)payload.iov_base)[i], ==,
+                                payload_byte(0, i));
+            }
+        }
+    }
+    g_assert_cmpuint(got, ==, 1);
+    g_assert_false(af_packet_splitter_reset(&sp));
+    stream_free(&s);
+}
+
+static void test_longest(const void *opaque)
+{
+    static const size_t chunks[] = { 1, 3, 4096, 69631, 69632, 100000 };
+    int i;
+
+    g_assert_cmpuint(AF_PACKET_RECORD_MAX, ==, 69632);
+    for (i = 0; i < ARRAY_SIZE(chunks); i++) {
+        do_test_longest(*(const size_t *)opaque, chunks[i]);
+    }
+}
+
+/* A head, and whether a record can start with it */
+typedef struct HeadCase {
+    size_t vnet_hdr_len;
+    uint32_t len;
+    uint32_t stated;
+    const char *error[2]; /* what the message contains; NULL if accepted */
+} HeadCase;
+
+static const HeadCase head_cases[] = {
+    /* One more than the longest, and what text or random bytes amount to */
+    { 0, 69633, 0, { "69633", "69632" } },
+    { 0, 0x48545450, 0, { "1213486160", "69632" } },
+    { 0, 0x80000000, 0, { "2147483648", "69632" } },
+    { 0, UINT32_MAX, 0, { "4294967295", "69632" } },
+    { 10, 69633, 10, { "69633", "69632" } },
+    { 12, 69633, 12, { "69633", "69632" } },
+    { 12, 69633, 0, { "69633", "69632" } },
+    { 12, UINT32_MAX, 12, { "4294967295", "69632" } },
+    /* What fits is taken */
+    { 0, 69632, 0, { NULL } },
+    { 10, 69632, 10, { NULL } },
+    { 12, 69632, 12, { NULL } },
+    /* The length of the vnet header: the socket's, or unstated */
+    { 10, 60, 0, { NULL } },
+    { 12, 60, 0, { NULL } },
+    { 10, 60, 10, { NULL } },
+    { 12, 60, 12, { NULL } },
+    { 10, 60, 12, { "states a vnet header of 12 ", "socket has 10" } },
+    { 12, 60, 10, { "states a vnet header of 10 ", "socket has 12" } },
+    { 10, 60, 1, { "states a vnet header of 1 ", "socket has 10" } },
+    { 10, 60, 9, { "states a vnet header of 9 ", "socket has 10" } },
+    { 10, 60, 11, { "states a vnet header of 11 ", "socket has 10" } },
+    { 10, 60, 0x0a000000, { "header of 167772160 ", "socket has 10" } },
+    { 12, 60, UINT32_MAX, { "header of 4294967295 ", "socket has 12" } },
+    /* 256 * 10 and more: all four bytes count */
+    { 10, 60, 0x10a, { "header of 266 ", "socket has 10" } },
+    { 10, 60, 0x1000a, { "header of 65546 ", "socket has 10" } },
+};
+
+static void assert_contains(const char *text, const char *part)
+{
+    if (!strstr(text, part)) {
+        g_test_message("'%s' is not in: %s", part, text);
+        g_test_fail();
+    }
+}
+
+/* Feed @head in two pieces.  Returns: the result of the last one */
+static int split_head(AfPacketSplitter *sp, const GByteArray *head,
+                      size_t cut, Error **errp)
+{
+    struct iovec in = { head->data, cut };
+    struct iovec payload;
+
+    if (cut) {
+        g_assert_cmpint(af_packet_splitter_next(sp, &in, &payload,
+                                                &error_abort), ==, 0);
+    }
+    in = (struct iovec) { head->data + cut, head->len - cut };
+    return af_packet_splitter_next(sp, &in, &payload, errp);
+}
+
+static void do_test_head(const HeadCase *c, size_t cut)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = c->vnet_hdr_len };
+    g_autoptr(GByteArray) head = g_byte_array_new();
+    Error *err = NULL;
+    int ret;
+
+    put_head(head, c->len, c->vnet_hdr_len, c->stated);
+    ret = split_head(&sp, head, cut, &err);
+    if (c->error[0]) {
+        g_assert_cmpint(ret, ==, -1);
+        g_assert_nonnull(err);
+        assert_contains(error_get_pretty(err), c->error[0]);
+        assert_contains(error_get_pretty(err), c->error[1]);
+        error_free(err);
+        /* Nothing of such a length was ever allocated */
+        g_assert_null(sp.partial);
+    } else {
+        g_assert_cmpint(ret, ==, 0);
+        g_assert_null(err);
+    }
+    af_packet_splitter_reset(&sp);
+}
+
+static void test_head(void)
+{
+    size_t i, cut;
+
+    for (i = 0; i < ARRAY_SIZE(head_cases); i++) {
+        const HeadCase *c = &head_cases[i];
+
+        for (cut = 0; cut < (c->vnet_hdr_len ? 8 : 4); cut++) {
+            do_test_head(c, cut);
+        }
+    }
+}
+
+/* The plain form's message has a hint about the other form. */
+static void test_length_hint(void)
+{
+    AfPacketSplitter sp = {};
+    g_autoptr(GByteArray) head = g_byte_array_new();
+    Error *err = NULL;
+
+    put_head(head, 100000, 0, 0);
+    g_assert_cmpint(split_head(&sp, head, 0, &err), ==, -1);
+    assert_contains(error_get_pretty(err), "vnet header");
+    error_free(err);
+    err = NULL;
+    af_packet_splitter_reset(&sp);
+
+    sp = (AfPacketSplitter) { .vnet_hdr_len = 12 };
+    put_head(head, 12, 0, 0);
+    g_assert_cmpint(split_head(&sp, head, 0, &err), ==, -1);
+    g_assert_null(strstr(error_get_pretty(err), "vnet header"));
+    error_free(err);
+    af_packet_splitter_reset(&sp);
+}
+
+/* A record that states 0 has its payload like any other. */
+static void test_unstated(void)
+{
+    static const uint8_t stream[] = {
+        0, 0, 0, 15, 0, 0, 0, 0,
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+        0, 0, 0, 13, 0, 0, 0, 12,
+        20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32,
+    };
+    AfPacketSplitter sp = { .vnet_hdr_len = 12 };
+    struct iovec in = { (void *)stream, sizeof(stream) };
+    struct iovec payload;
+
+    g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload,
+                                            &error_abort), ==, 1);
+    g_assert_cmpmem(payload.iov_base, payload.iov_len, stream + 8, 15);
+    g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload,
+                                            &error_abort), ==, 1);
+    g_assert_cmpmem(payload.iov_base, payload.iov_len, stream + 31, 13);
+    g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload,
+                                            &error_abort), ==, 0);
+    g_assert_false(af_packet_splitter_reset(&sp));
+}
+
+/* Wherever a record was cut off, the next byte starts one. */
+static void test_reset(const void *opaque)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
+    Stream s, half;
+    size_t cut;
+
+    stream_init(&s, sp.vnet_hdr_len, payload_lens, ARRAY_SIZE(payload_lens));
+    stream_init(&half, sp.vnet_hdr_len, payload_lens, 1);
+    g_assert_false(af_packet_splitter_reset(&sp));
+    for (cut = 1; cut < half.bytes->len; cut++) {
+        g_assert_cmpuint(split(&sp, half.bytes->data, cut, 0), ==, 0);
+        g_assert_true(af_packet_splitter_reset(&sp));
+        g_assert_null(sp.partial);
+        g_assert_false(af_packet_splitter_reset(&sp));
+        g_assert_cmpuint(split(&sp, s.bytes->data, s.bytes->len, 0), ==,
+                         ARRAY_SIZE(payload_lens));
+        g_assert_false(af_packet_splitter_reset(&sp));
+    }
+    stream_free(&half);
+    stream_free(&s);
+}
+
+/* After an error too */
+static void test_reset_after_error(const void *opaque)
+{
+    AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
+    g_autoptr(GByteArray) head = g_byte_array_new();
+    Stream s;
+
+    put_head(head, UINT32_MAX, sp.vnet_hdr_len, sp.vnet_hdr_len);
+    g_assert_cmpint(split_head(&sp, head, 0, NULL), ==, -1);
+    g_assert_true(af_packet_splitter_reset(&sp));
+
+    stream_init(&s, sp.vnet_hdr_len, payload_lens, ARRAY_SIZE(payload_lens));
+    g_assert_cmpuint(split(&sp, s.bytes->data, s.bytes->len, 0), ==,
+                     ARRAY_SIZE(payload_lens));
+    g_assert_false(af_packet_splitter_reset(&sp));
+    stream_free(&s);
+}
+
+static const struct {
+    size_t vnet_hdr_len;
+    size_t len;
+    size_t head_len;
+    uint8_t head[8];
+} put_head_cases[] = {
+    { 0, 0, 4, { 0x00, 0x00, 0x00, 0x00 } },
+    { 0, 60, 4, { 0x00, 0x00, 0x00, 0x3c } },
+    { 0, 1514, 4, { 0x00, 0x00, 0x05, 0xea } },
+    { 0, 69632, 4, { 0x00, 0x01, 0x10, 0x00 } },
+    { 10, 70, 8, { 0x00, 0x00, 0x00, 0x46, 0x00, 0x00, 0x00, 0x0a } },
+    { 12, 72, 8, { 0x00, 0x00, 0x00, 0x48, 0x00, 0x00, 0x00, 0x0c } },
+    { 12, 65550, 8, { 0x00, 0x01, 0x00, 0x0e, 0x00, 0x00, 0x00, 0x0c } },
+    { 12, 69632, 8, { 0x00, 0x01, 0x10, 0x00, 0x00, 0x00, 0x00, 0x0c } },
+};
+
+static void test_put_head(void)
+{
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(put_head_cases); i++) {
+        size_t head_len = put_head_cases[i].head_len;
+        uint8_t buf[16], expected[16];
+
+        memset(buf, 0xa5, sizeof(buf));
+        memset(expected, 0xa5, sizeof(expected));
+        memcpy(expected + 10 - head_len, put_head_cases[i].head, head_len);
+
+        g_assert_cmpuint(
+            af_packet_record_head_len(put_head_cases[i].vnet_hdr_len),
+            ==, head_len);
+        g_assert_true(
+            af_packet_record_put_head(buf + 10, put_head_cases[i].len,
+                                      put_head_cases[i].vnet_hdr_len)
+            == buf + 10 - head_len);
+        g_assert_cmpmem(buf, sizeof(buf), expected, sizeof(expected));
+    }
+}
+
+static void add_tests(const char *name, GTestDataFunc func)
+{
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(vnet_hdr_lens); i++) {
+        g_autofree char *path = g_strdup_printf("/af-packet-record/%s/%zu",
+                                                name, vnet_hdr_lens[i]);
+
+        g_test_add_data_func(path, &vnet_hdr_lens[i], func);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+
+    add_tests("split/two", test_split_two);
+    add_tests("split/three", test_split_three);
+    add_tests("split/chunks", test_split_chunks);
+    add_tests("split/no-copy", test_no_copy);
+    add_tests("split/no-copy-after-head", test_no_copy_after_head);
+    add_tests("split/empty", test_empty);
+    add_tests("split/no-input", test_no_input);
+    add_tests("split/longest", test_longest);
+    g_test_add_func("/af-packet-record/split/head", test_head);
+    g_test_add_func("/af-packet-record/split/length-hint", test_length_hint);
+    g_test_add_func("/af-packet-record/split/unstated", test_unstated);
+    add_tests("reset/anywhere", test_reset);
+    add_tests("reset/after-error", test_reset_after_error);
+    g_test_add_func("/af-packet-record/put-head", test_put_head);
+
+    return g_test_run();
+}
