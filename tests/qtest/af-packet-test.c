@@ -40,19 +40,11 @@
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/if_tun.h>
-#include <linux/rtnetlink.h>
-#include <linux/veth.h>
-#include <net/if.h>
-#include <poll.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
+#include "../unit/af-packet-helpers.h"
 #include "libqtest.h"
 #include "qapi/error.h"
 #include "qemu/bswap.h"
-#include "qemu/rcu.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
@@ -60,9 +52,6 @@
 
 #define QEMU_IF "veth0"     /* the end that QEMU's socket is bound to */
 #define TEST_IF "veth1"     /* the end that the test sends and receives on */
-
-#define FRAME_PROTO ETH_P_802_EX1   /* ethertype of the frames compared */
-#define PROBE_PROTO 0x88b6          /* ethertype of frames nobody compares */
 
 #define FRAME_MIN 14
 #define FRAME_MAX 1514
@@ -74,195 +63,6 @@
 #define WINDOW 64                   /* frames that fit any socket buffer */
 
 #define DEADLINE_SEC 10             /* for anything that has to happen */
-
-/* --- Network namespace --- */
-
-#define USERNS_FAILED 126           /* exit status, unlike any of glib's */
-
-/* Write @text to the existing file @path */
-static bool file_write(const char *path, const char *text)
-{
-    int fd = open(path, O_WRONLY);
-    bool ok = fd >= 0 && write(fd, text, strlen(text)) == strlen(text);
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    return ok;
-}
-
-/* In a child: run this program again as root of a user namespace */
-static G_NORETURN void userns_exec(char **argv)
-{
-    g_autofree char *uid_map = g_strdup_printf("0 %u 1", geteuid());
-    g_autofree char *gid_map = g_strdup_printf("0 %u 1", getegid());
-
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0 ||
-        !file_write("/proc/self/setgroups", "deny") ||
-        !file_write("/proc/self/uid_map", uid_map) ||
-        !file_write("/proc/self/gid_map", gid_map)) {
-        _exit(USERNS_FAILED);
-    }
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    execv("/proc/self/exe", argv);
-    _exit(USERNS_FAILED);
-}
-
-/*
- * Move this process to a network namespace of its own.
- *
- * Without privileges that takes a user namespace, which a process can't enter
- * once it has threads, and RCU starts one before main().  Then the tests run
- * in a child, which must not restart that thread before it enters, and this
- * process ends as the child does.
- *
- * Returns: whether this process is in a namespace where it can run the tests
- */
-static bool netns_enter(char **argv)
-{
-    int status;
-    pid_t pid;
-
-    if (unshare(CLONE_NEWNET) == 0) {
-        return true;
-    }
-
-    rcu_disable_atfork();
-    pid = fork();
-    if (pid == 0) {
-        userns_exec(argv);
-    }
-    rcu_enable_atfork();
-    g_assert_cmpint(pid, >, 0);
-    g_assert_cmpint(RETRY_ON_EINTR(waitpid(pid, &status, 0)), ==, pid);
-    if (WIFSIGNALED(status)) {
-        raise(WTERMSIG(status));
-    }
-    if (WEXITSTATUS(status) != USERNS_FAILED) {
-        exit(WEXITSTATUS(status));
-    }
-    return false;
-}
-
-/* --- Links --- */
-
-typedef struct LinkRequest {
-    struct nlmsghdr nh;
-    struct ifinfomsg ifi;
-    uint8_t attrs[256];
-} LinkRequest;
-
-/* The end of what @req holds so far, where the next part goes */
-static void *link_tail(LinkRequest *req)
-{
-    return (uint8_t *)req + req->nh.nlmsg_len;
-}
-
-/* Append @len bytes, and padding, to @req */
-static void link_append(LinkRequest *req, const void *data, size_t len)
-{
-    void *tail = link_tail(req);
-
-    req->nh.nlmsg_len += NLMSG_ALIGN(len);
-    g_assert_cmpuint(req->nh.nlmsg_len, <=, sizeof(*req));
-    memcpy(tail, data, len);
-}
-
-/* Open attribute @type: what is appended until link_end() is its content */
-static struct rtattr *link_begin(LinkRequest *req, unsigned short type)
-{
-    struct rtattr *rta = link_tail(req);
-
-    link_append(req, &(struct rtattr) { .rta_type = type }, sizeof(*rta));
-    return rta;
-}
-
-/* Close the attribute that link_begin() opened */
-static void link_end(LinkRequest *req, struct rtattr *rta)
-{
-    rta->rta_len = (uint8_t *)link_tail(req) - (uint8_t *)rta;
-}
-
-/* Append the attribute @type with the string @value */
-static void link_string(LinkRequest *req, unsigned short type,
-                        const char *value)
-{
-    struct rtattr *rta = link_begin(req, type);
-
-    link_append(req, value, strlen(value) + 1);
-    link_end(req, rta);
-}
-
-/* Start a request about the link @ifname */
-static void link_request(LinkRequest *req, int type, int flags,
-                         const char *ifname)
-{
-    *req = (LinkRequest) {
-        .nh.nlmsg_len = offsetof(LinkRequest, attrs),
-        .nh.nlmsg_type = type,
-        .nh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags,
-    };
-    link_string(req, IFLA_IFNAME, ifname);
-}
-
-/* Have the kernel carry out @req.  Returns: 0 or a negative errno */
-static int link_do(LinkRequest *req)
-{
-    struct {
-        struct nlmsghdr nh;
-        struct nlmsgerr err;
-        uint8_t rest[1024];
-    } ack;
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-
-    g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(send(fd, req, req->nh.nlmsg_len, 0), ==,
-                    req->nh.nlmsg_len);
-    g_assert_cmpint(recv(fd, &ack, sizeof(ack), 0), >=,
-                    NLMSG_LENGTH(sizeof(ack.err)));
-    g_assert_cmpint(ack.nh.nlmsg_type, ==, NLMSG_ERROR);
-    close(fd);
-    return ack.err.error;
-}
-
-/* Set the link @ifname up or down */
-static void link_set_up(const char *ifname, bool up)
-{
-    LinkRequest req;
-
-    link_request(&req, RTM_NEWLINK, 0, ifname);
-    req.ifi.ifi_flags = up ? IFF_UP : 0;
-    req.ifi.ifi_change = IFF_UP;
-    g_assert_cmpint(link_do(&req), ==, 0);
-}
-
-/* Remove the link @ifname and, of a veth pair, its peer */
-static void link_remove(const char *ifname)
-{
-    LinkRequest req;
-
-    link_request(&req, RTM_DELLINK, 0, ifname);
-    g_assert_cmpint(link_do(&req), ==, 0);
-}
-
-/* Create the veth pair, still down.  Returns: 0 or a negative errno */
-static int veth_create(void)
-{
-    struct rtattr *info, *data, *peer;
-    LinkRequest req;
-
-    link_request(&req, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, QEMU_IF);
-    info = link_begin(&req, IFLA_LINKINFO);
-    link_string(&req, IFLA_INFO_KIND, "veth");
-    data = link_begin(&req, IFLA_INFO_DATA);
-    peer = link_begin(&req, VETH_INFO_PEER);
-    link_append(&req, &(struct ifinfomsg) { 0 }, sizeof(struct ifinfomsg));
-    link_string(&req, IFLA_IFNAME, TEST_IF);
-    link_end(&req, peer);
-    link_end(&req, data);
-    link_end(&req, info);
-    return link_do(&req);
-}
 
 /* --- Sockets --- */
 
@@ -283,46 +83,6 @@ static void fd_set_inherited(int fd)
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
 }
 
-/* Open a packet socket of type @type that hears nothing yet */
-static int packet_socket(int type)
-{
-    int fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
-
-    g_assert_cmpint(fd, >=, 0);
-    return fd;
-}
-
-/* Bind the packet socket @fd to @ifname, for frames of @proto */
-static void packet_bind(int fd, const char *ifname, uint16_t proto)
-{
-    struct sockaddr_ll sll = {
-        .sll_family = AF_PACKET,
-        .sll_protocol = htons(proto),
-        .sll_ifindex = if_nametoindex(ifname),
-    };
-
-    g_assert_cmpint(sll.sll_ifindex, >, 0);
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&sll, sizeof(sll)), ==, 0);
-}
-
-/* Open a packet socket as QEMU expects it */
-static int packet_open(const char *ifname, uint16_t proto)
-{
-    int fd = packet_socket(SOCK_RAW);
-
-    packet_bind(fd, ifname, proto);
-    return fd;
-}
-
-/* Open a packet socket for the test's own use */
-static int packet_endpoint(const char *ifname, uint16_t proto)
-{
-    int fd = packet_open(ifname, proto);
-
-    fd_set_deadline(fd);
-    return fd;
-}
-
 /* --- Frames and records --- */
 
 /* Length of frame number @seq: neighbours differ, 1501 frames have them all */
@@ -332,14 +92,14 @@ static size_t frame_len(uint32_t seq)
 }
 
 /* Write frame number @seq, which its source address tells, to @frame */
-static size_t frame_fill(uint8_t *frame, uint32_t seq, uint16_t proto)
+static size_t frame_fill(uint8_t *frame, uint32_t seq)
 {
     size_t i, len = frame_len(seq);
 
     memset(frame, 0xff, ETH_ALEN);
     stw_be_p(frame + ETH_ALEN, 0x0200);
     stl_be_p(frame + ETH_ALEN + 2, seq);
-    stw_be_p(frame + 2 * ETH_ALEN, proto);
+    stw_be_p(frame + 2 * ETH_ALEN, TEST_ETHERTYPE);
     for (i = ETH_HLEN; i < len; i++) {
         frame[i] = seq * 31 + i * 7;
     }
@@ -349,7 +109,7 @@ static size_t frame_fill(uint8_t *frame, uint32_t seq, uint16_t proto)
 /* Write the record of frame number @seq to @record */
 static size_t record_fill(uint8_t *record, uint32_t seq)
 {
-    size_t len = frame_fill(record + RECORD_HEADER, seq, FRAME_PROTO);
+    size_t len = frame_fill(record + RECORD_HEADER, seq);
 
     stl_be_p(record, len);
     return RECORD_HEADER + len;
@@ -362,14 +122,14 @@ static void frame_check(const uint8_t *frame, size_t len, uint32_t seq)
 
     g_assert_cmpuint(ldl_be_p(frame + ETH_ALEN + 2), ==, seq);
     g_assert_cmpmem(frame, len, expected,
-                    frame_fill(expected, seq, FRAME_PROTO));
+                    frame_fill(expected, seq));
 }
 
 /* Send frame number @seq */
 static void frame_send(int fd, uint32_t seq)
 {
     uint8_t frame[FRAME_MAX];
-    size_t len = frame_fill(frame, seq, FRAME_PROTO);
+    size_t len = frame_fill(frame, seq);
 
     g_assert_cmpint(send(fd, frame, len, 0), ==, len);
 }
@@ -419,47 +179,8 @@ static void record_expect(RecordReadFunc *read_func, void *opaque,
 
     do {
         len = record_read(read_func, opaque, frame);
-    } while (lduw_be_p(frame + 2 * ETH_ALEN) != FRAME_PROTO);
+    } while (lduw_be_p(frame + 2 * ETH_ALEN) != TEST_ETHERTYPE);
     frame_check(frame, len, seq);
-}
-
-/* --- The veth pair in use --- */
-
-/* Send frames out of @from until one arrives at @to */
-static void veth_probe(const char *from, const char *to)
-{
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
-    int tx = packet_endpoint(from, 0);
-    struct pollfd rx = {
-        .fd = packet_endpoint(to, PROBE_PROTO),
-        .events = POLLIN,
-    };
-    uint8_t frame[FRAME_MAX];
-    size_t len = frame_fill(frame, 0, PROBE_PROTO);
-
-    do {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_assert_cmpint(send(tx, frame, len, 0), ==, len);
-    } while (poll(&rx, 1, 10) != 1);
-    close(tx);
-    close(rx.fd);
-}
-
-/* Bring the veth pair up; frames pass both ways when this returns */
-static void veth_bring_up(void)
-{
-    link_set_up(TEST_IF, true);
-    link_set_up(QEMU_IF, true);
-    veth_probe(TEST_IF, QEMU_IF);
-    veth_probe(QEMU_IF, TEST_IF);
-}
-
-/* Create the veth pair and bring it up */
-static void veth_add(void)
-{
-    g_assert_cmpint(veth_create(), ==, 0);
-    veth_bring_up();
 }
 
 /* --- QEMU, by QMP --- */
@@ -786,7 +507,7 @@ static void records_write(int rec, uint32_t first, uint32_t count)
 /* Write @count records, and check that their frames arrive */
 static void inject_check(int rec, uint32_t count)
 {
-    int rx = packet_endpoint(TEST_IF, FRAME_PROTO);
+    int rx = packet_endpoint(TEST_IF, TEST_ETHERTYPE);
     uint32_t first, burst, i;
 
     for (first = 0; first < count; first += burst) {
@@ -816,7 +537,7 @@ static void test_traffic_inherited(const void *mode)
 {
     Relay relay;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     relay_start_inherited(&relay, mode, packet_open(QEMU_IF, ETH_P_ALL));
     relay_attach(&relay);
     relay_check(&relay, MANY_FRAMES);
@@ -829,7 +550,7 @@ static void test_traffic_getfd(const void *mode)
 {
     Relay relay;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     relay_start_getfd(&relay, mode, packet_open(QEMU_IF, ETH_P_ALL));
     relay_attach(&relay);
     relay_check(&relay, MANY_FRAMES);
@@ -906,7 +627,7 @@ static void test_serial_capture(const void *opaque)
     uint32_t i;
     int tx;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     qts = serial_start("capture", packet_open(QEMU_IF, ETH_P_ALL));
     tx = packet_endpoint(TEST_IF, 0);
     for (i = 0; i < SERIAL_FRAMES; i++) {
@@ -927,9 +648,9 @@ static void test_serial_inject(const void *opaque)
     uint32_t i;
     int rx;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     qts = serial_start("inject", packet_open(QEMU_IF, 0));
-    rx = packet_endpoint(TEST_IF, FRAME_PROTO);
+    rx = packet_endpoint(TEST_IF, TEST_ETHERTYPE);
     for (i = 0; i < SERIAL_FRAMES; i++) {
         serial_write_record(qts, i);
         frame_expect(rx, i);
@@ -983,7 +704,7 @@ static void test_filename(const void *opaque)
     QTestState *qts;
     int fd;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     fd = packet_open(c->ifname, c->proto);
     option = chardev_option(fd, c->mode, NULL);
     qts = qemu_start_elsewhere(option);
@@ -1018,14 +739,14 @@ static void test_idle(const void *opaque)
     const IdleCase *c = opaque;
     Relay relay;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     relay_start_inherited(&relay, c->mode, packet_open(QEMU_IF, c->proto));
     if (c->attached) {
         relay_attach(&relay);
     }
     link_set_up(QEMU_IF, false);
     qemu_expect_idle(relay.qts);
-    veth_bring_up();
+    veth_bring_up(QEMU_IF, TEST_IF);
     if (!c->attached) {
         relay_attach(&relay);
     }
@@ -1076,13 +797,13 @@ static void test_reconnect(const void *opaque)
     const ReconnectCase *c = opaque;
     Relay relay;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     relay_start_inherited(&relay, c->mode, packet_open(QEMU_IF, c->proto));
     relay_attach(&relay);
     relay_check(&relay, FEW_FRAMES);
     relay_disconnect(&relay, c->down_first);
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     qmp_expect_success(chardev_add_client(relay.qts,
                                           packet_open(QEMU_IF, c->proto)));
     relay_check(&relay, FEW_FRAMES);
@@ -1097,7 +818,7 @@ static void test_add_client_connected(const void *mode)
     unsigned fds;
     Relay relay;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     relay_start_inherited(&relay, mode, packet_open(QEMU_IF, ETH_P_ALL));
     relay_attach(&relay);
     fds = qemu_count_fds(relay.qts);
@@ -1161,7 +882,7 @@ static int open_removed(void)
 {
     int fd;
 
-    g_assert_cmpint(veth_create(), ==, 0);
+    g_assert_cmpint(veth_create(QEMU_IF, TEST_IF), ==, 0);
     fd = packet_open(QEMU_IF, ETH_P_ALL);
     link_remove(QEMU_IF);
     return fd;
@@ -1174,39 +895,27 @@ static int open_protocol_0(void)
 }
 
 /*
- * A packet socket on a link without link layer header.  Its tun device lasts
- * as long as this process.
+ * A packet socket on a link without link layer header, which lasts as long as
+ * this process.
  *
- * Returns: the socket, or -1 when a tun device can't be had
+ * Returns: the socket, or -1 when there can't be such a link
  */
 static int open_tun(void)
 {
-    struct ifreq ifr = { .ifr_name = "tun0", .ifr_flags = IFF_TUN };
     static int tun = -1;
 
     if (tun < 0) {
-        tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-        if (tun < 0) {
-            return -1;
-        }
-        g_assert_cmpint(ioctl(tun, TUNSETIFF, &ifr), ==, 0);
+        tun = tun_create("tun0");
     }
-    return packet_open("tun0", ETH_P_ALL);
+    return tun < 0 ? -1 : packet_open("tun0", ETH_P_ALL);
 }
 
 /* A packet socket with the ring that @option makes */
 static int open_ring(int option)
 {
-    struct tpacket_req req = {
-        .tp_block_size = 64 * KiB,
-        .tp_block_nr = 1,
-        .tp_frame_size = 2 * KiB,
-        .tp_frame_nr = 32,
-    };
     int fd = open_good();
 
-    g_assert_cmpint(setsockopt(fd, SOL_PACKET, option, &req, sizeof(req)),
-                    ==, 0);
+    packet_add_ring(fd, option);
     return fd;
 }
 
@@ -1413,7 +1122,7 @@ static QTestState *qemu_start_disconnected(const char *mode)
     QTestState *qts;
     int fd;
 
-    veth_add();
+    veth_add(QEMU_IF, TEST_IF);
     fd = mode ? packet_open(QEMU_IF, ETH_P_ALL) : open_unix();
     option = chardev_option(fd, mode, NULL);
     qts = qemu_start(option);
@@ -1479,20 +1188,6 @@ static void add_test(const char *group, const char *name, const void *data,
     qtest_add_data_func(path, data, skip_reason ? test_skip : func);
 }
 
-/* Why the tests can't run, or NULL */
-static const char *find_skip_reason(char **argv)
-{
-    if (!netns_enter(argv)) {
-        return "no network namespace: neither privileges nor user namespaces";
-    }
-    if (veth_create() == -EOPNOTSUPP) {
-        return "the kernel has no veth devices";
-    }
-    link_remove(QEMU_IF);
-    link_set_up("lo", true);
-    return NULL;
-}
-
 /* Add the cases about what works */
 static void add_working_tests(void)
 {
@@ -1540,7 +1235,7 @@ int main(int argc, char **argv)
     /* A QEMU that is gone is for an assertion to tell */
     signal(SIGPIPE, SIG_IGN);
 
-    skip_reason = find_skip_reason(argv);
+    skip_reason = netns_skip_reason();
     g_test_init(&argc, &argv, NULL);
 
     add_working_tests();

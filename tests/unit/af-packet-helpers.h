@@ -1,0 +1,139 @@
+/*
+ * Test helpers: packet sockets on virtual links in a network namespace
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What fails here fails the test, unless a return value says otherwise.
+ */
+#ifndef TESTS_UNIT_AF_PACKET_HELPERS_H
+#define TESTS_UNIT_AF_PACKET_HELPERS_H
+
+/* An ethertype that nothing but a test sends (IEEE 802 Local Experimental) */
+#define TEST_ETHERTYPE 0x88b5
+
+/**
+ * netns_skip_reason:
+ *
+ * A program that links this file is in a network namespace of its own when
+ * main() starts, with or without privileges; its loopback is up once this
+ * function has been called.
+ *
+ * Returns: why tests can't run here, or NULL.
+ */
+const char *netns_skip_reason(void);
+
+/**
+ * link_set_up:
+ * @ifname: an interface
+ * @up: whether it is to be up or down
+ */
+void link_set_up(const char *ifname, bool up);
+
+/**
+ * link_set_mtu:
+ * @ifname: an interface
+ * @mtu: the longest frame that it takes, in bytes after the Ethernet header
+ */
+void link_set_mtu(const char *ifname, uint32_t mtu);
+
+/**
+ * link_remove:
+ * @ifname: an interface; a veth device goes with its peer
+ */
+void link_remove(const char *ifname);
+
+/**
+ * veth_create:
+ * @ifname: name of one end
+ * @peer: name of the other
+ *
+ * Both ends are down.  Once up, they send nothing by themselves.
+ *
+ * Returns: 0, or a negative errno.
+ */
+int veth_create(const char *ifname, const char *peer);
+
+/**
+ * veth_bring_up:
+ * @ifname: name of one end
+ * @peer: name of the other
+ *
+ * Set both ends up, and wait until frames pass both ways.
+ */
+void veth_bring_up(const char *ifname, const char *peer);
+
+/**
+ * veth_add:
+ * @ifname: name of one end
+ * @peer: name of the other
+ *
+ * Create a pair and bring it up.
+ */
+void veth_add(const char *ifname, const char *peer);
+
+/**
+ * link_add_tbf:
+ * @ifname: an interface
+ * @rate: what it is to send, in bytes per second
+ * @burst: bytes that may go at once, at least a frame
+ * @limit: bytes that may wait in the kernel
+ *
+ * Make the interface slow, with a token bucket filter.
+ *
+ * Returns: 0, or a negative errno if the kernel has none.
+ */
+int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
+                 uint32_t limit);
+
+/**
+ * tun_create:
+ * @ifname: name of an interface that has no link layer header
+ *
+ * Returns: a file descriptor that the interface goes with, or -1 if this
+ * system does not let one have it.
+ */
+int tun_create(const char *ifname);
+
+/**
+ * packet_socket:
+ * @type: SOCK_RAW or SOCK_DGRAM
+ *
+ * Returns: a packet socket that hears nothing yet.
+ */
+int packet_socket(int type);
+
+/**
+ * packet_bind:
+ * @fd: a packet socket
+ * @ifname: the interface to bind it to
+ * @proto: the ethertype to hear, 0 for none, ETH_P_ALL for all
+ */
+void packet_bind(int fd, const char *ifname, uint16_t proto);
+
+/**
+ * packet_open:
+ * @ifname: the interface to bind it to
+ * @proto: the ethertype to hear, 0 for none, ETH_P_ALL for all
+ *
+ * Returns: a packet socket as QEMU expects it.
+ */
+int packet_open(const char *ifname, uint16_t proto);
+
+/**
+ * packet_endpoint:
+ * @ifname: the interface to bind it to
+ * @proto: the ethertype to hear, 0 for none, ETH_P_ALL for all
+ *
+ * Returns: a packet socket for a test's own use: blocking, but failing when
+ * nothing happens for 10 seconds.
+ */
+int packet_endpoint(const char *ifname, uint16_t proto);
+
+/**
+ * packet_add_ring:
+ * @fd: a packet socket
+ * @option: PACKET_RX_RING or PACKET_TX_RING
+ */
+void packet_add_ring(int fd, int option);
+
+#endif
