@@ -65,7 +65,7 @@ bool af_packet_frame_complete_csum(uint8_t *frame, size_t len,
     if (!(vnet_hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)) {
         return true;
     }
-    if (start >= len || field + sizeof(sum) > len) {
+    if (field + sizeof(sum) > len) {
         return false;
     }
 

@@ -52,12 +52,11 @@ struct QIOChannelAfPacket {
     int64_t warn_at;           /* when to warn about a drop again */
     ChardevAfPacketStats stats;
 
-    /* capture: one record, partly read */
+    /* capture: what is left of a record that is being read */
     uint8_t *rx_buf;
     const uint8_t *staged;
     size_t staged_len;
     size_t staged_frame_len;
-    bool staged_partly;
     bool warned_discard;
 
     /* inject */
@@ -209,7 +208,6 @@ static void rx_stage(QIOChannelAfPacket *ioc, uint8_t *data, size_t len,
                                             record_vnet_hdr_len(ioc));
     ioc->staged_len = data + len - ioc->staged;
     ioc->staged_frame_len = len - record_vnet_hdr_len(ioc);
-    ioc->staged_partly = false;
 }
 
 static void rx_error(QIOChannelAfPacket *ioc, int err)
@@ -273,7 +271,6 @@ ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
     *buf = ioc->staged;
     ioc->staged += len;
     ioc->staged_len -= len;
-    ioc->staged_partly = true;
     if (!ioc->staged_len) {
         ioc->stats.frames++;
         ioc->stats.bytes += ioc->staged_frame_len;
@@ -667,7 +664,7 @@ static int qio_channel_af_packet_set_blocking(QIOChannel *ioc, bool enabled,
 
 static void restart_locked(QIOChannelAfPacket *ioc)
 {
-    if (ioc->staged_len && ioc->staged_partly) {
+    if (ioc->staged_len) {
         ioc->staged_len = 0;
         drop_detached(ioc, 1);
     }
@@ -721,8 +718,7 @@ static int qio_channel_af_packet_close(QIOChannel *ioc, Error **errp)
         trace_qio_channel_af_packet_close(pioc);
         take_kernel_drops(pioc);
         restart_locked(pioc);
-        drop_detached(pioc, !!pioc->staged_len + pioc->txq.n_frames);
-        pioc->staged_len = 0;
+        drop_detached(pioc, pioc->txq.n_frames);
         af_packet_txq_clear(&pioc->txq);
         restore_socket(pioc);
         pioc->closed = true;
