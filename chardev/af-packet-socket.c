@@ -19,6 +19,16 @@
 #include "standard-headers/linux/virtio_net.h"
 #include "af-packet-socket.h"
 
+/* Linux 4.20 */
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
+/* Linux 5.14 */
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
 /* Linux 6.4 */
 #ifndef PACKET_VNET_HDR_SZ
 #define PACKET_VNET_HDR_SZ 24
@@ -133,6 +143,38 @@ AfPacketLink af_packet_socket_link(int fd)
         return AF_PACKET_LINK_DOWN; /* renamed in between; looked at again */
     }
     return ifr.ifr_flags & IFF_UP ? AF_PACKET_LINK_UP : AF_PACKET_LINK_DOWN;
+}
+
+/* An interface's index is unique in its network namespace only */
+static bool same_netns(int fd, int other)
+{
+    uint64_t cookie, other_cookie;
+    socklen_t len = sizeof(cookie);
+
+    return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) == 0 &&
+           getsockopt(other, SOL_SOCKET, SO_NETNS_COOKIE,
+                      &other_cookie, &len) == 0 &&
+           cookie == other_cookie;
+}
+
+static bool has_filter(int fd)
+{
+    socklen_t n_instructions = 0;
+
+    /* Without room for them, the kernel tells how many there are */
+    return getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL,
+                      &n_instructions) < 0 || n_instructions > 0;
+}
+
+bool af_packet_socket_hears(int capture, int inject)
+{
+    struct sockaddr_ll from, to;
+
+    return get_sockaddr_ll(inject, &from) && get_sockaddr_ll(capture, &to) &&
+           from.sll_ifindex == to.sll_ifindex && same_netns(capture, inject) &&
+           to.sll_protocol == htons(ETH_P_ALL) &&
+           !getsockopt_int(capture, SOL_PACKET, PACKET_IGNORE_OUTGOING, 0) &&
+           !has_filter(capture);
 }
 
 size_t af_packet_socket_vnet_hdr_len(int fd)

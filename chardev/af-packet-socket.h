@@ -65,6 +65,18 @@ char *af_packet_socket_ifname(int fd);
 AfPacketLink af_packet_socket_link(int fd);
 
 /**
+ * af_packet_socket_hears:
+ * @capture: a packet socket
+ * @inject: another one
+ *
+ * Returns: true if @capture is sure to receive what is sent through @inject:
+ * both are bound to one interface, and nothing keeps @capture from receiving
+ * what this host sends, neither its protocol nor PACKET_IGNORE_OUTGOING nor
+ * a filter, whatever that does.
+ */
+bool af_packet_socket_hears(int capture, int inject);
+
+/**
  * af_packet_socket_vnet_hdr_len:
  * @fd: a packet socket
  *

@@ -11,6 +11,7 @@
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
 #include "qemu/module.h"
+#include "qemu/queue.h"
 #include "qemu/units.h"
 #include "af-packet-frame.h"
 #include "af-packet-record.h"
@@ -34,6 +35,7 @@
 
 struct QIOChannelAfPacket {
     QIOChannel parent;
+    QLIST_ENTRY(QIOChannelAfPacket) next;
     QIOChannelSocket *master;
     ChardevSocketAfPacketMode mode;
     char *label;
@@ -66,6 +68,10 @@ struct QIOChannelAfPacket {
     int64_t tx_retry_at;       /* ENOBUFS: only time does; 0 if not waiting */
     int64_t tx_retry_delay;
 };
+
+/* All there are; they come and go in any thread */
+static QLIST_HEAD(, QIOChannelAfPacket) channels;
+static QemuMutex channels_lock;
 
 static bool is_capture(const QIOChannelAfPacket *ioc)
 {
@@ -742,6 +748,32 @@ static void start_capture(QIOChannelAfPacket *ioc)
     }
 }
 
+/* What a loop captures it injects, again and again, with all of a CPU. */
+static void warn_of_loop(QIOChannelAfPacket *ioc, QIOChannelAfPacket *other)
+{
+    QIOChannelAfPacket *capture = is_capture(ioc) ? ioc : other;
+    QIOChannelAfPacket *inject = is_capture(ioc) ? other : ioc;
+
+    if (is_capture(ioc) != is_capture(other) &&
+        af_packet_socket_hears(capture->master->fd, inject->master->fd)) {
+        warn_report("chardev '%s' captures what chardev '%s' injects, both "
+                    "are on interface %s: if the one feeds the other, open "
+                    "the capture socket with PACKET_IGNORE_OUTGOING or a "
+                    "filter", capture->label, inject->label, ioc->ifname);
+    }
+}
+
+static void enlist(QIOChannelAfPacket *ioc)
+{
+    QIOChannelAfPacket *other;
+
+    QEMU_LOCK_GUARD(&channels_lock);
+    QLIST_FOREACH(other, &channels, next) {
+        warn_of_loop(ioc, other);
+    }
+    QLIST_INSERT_HEAD(&channels, ioc, next);
+}
+
 QIOChannelAfPacket *
 qio_channel_af_packet_new(QIOChannelSocket *master,
                           ChardevSocketAfPacketMode mode,
@@ -759,6 +791,7 @@ qio_channel_af_packet_new(QIOChannelSocket *master,
     ioc->link = AF_PACKET_LINK_UP; /* qio_channel_af_packet_attach() looks */
     ioc->vnet_hdr_len = af_packet_socket_vnet_hdr_len(master->fd);
     ioc->stats = *totals;
+    enlist(ioc); /* before there is a filter of our own */
     if (is_capture(ioc)) {
         start_capture(ioc);
     } else {
@@ -784,6 +817,9 @@ static void qio_channel_af_packet_finalize(Object *obj)
 {
     QIOChannelAfPacket *ioc = QIO_CHANNEL_AF_PACKET(obj);
 
+    WITH_QEMU_LOCK_GUARD(&channels_lock) {
+        QLIST_SAFE_REMOVE(ioc, next);
+    }
     af_packet_txq_clear(&ioc->txq);
     af_packet_splitter_reset(&ioc->splitter);
     object_unref(OBJECT(ioc->master));
@@ -796,6 +832,8 @@ static void qio_channel_af_packet_finalize(Object *obj)
 static void qio_channel_af_packet_class_init(ObjectClass *klass, void *data)
 {
     QIOChannelClass *ioc_klass = QIO_CHANNEL_CLASS(klass);
+
+    qemu_mutex_init(&channels_lock);
 
     ioc_klass->io_writev = qio_channel_af_packet_writev;
     ioc_klass->io_readv = qio_channel_af_packet_readv;

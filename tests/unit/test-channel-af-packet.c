@@ -16,6 +16,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include "chardev/af-packet-socket.h"
 #include "chardev/af-packet-txq.h"
 #include "chardev/channel-af-packet.h"
@@ -38,6 +39,11 @@
 #define DEADLINE (10 * G_TIME_SPAN_SECOND)
 /* To see that nothing happens */
 #define A_WHILE (60 * G_TIME_SPAN_MILLISECOND)
+
+/* Linux 4.20 */
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
 
 /* Linux 6.4 */
 #ifndef PACKET_VNET_HDR_SZ
@@ -1697,6 +1703,66 @@ static void test_check_changes_nothing(void)
     link_remove(IFNAME);
 }
 
+/* Whether a capture socket is sure to hear an inject socket on veth0 */
+static const struct {
+    const char *name;
+    const char *ifname;
+    uint16_t proto;
+    bool ignore_outgoing;
+    bool filter;
+    bool hears;
+} hears_cases[] = {
+    { "all", IFNAME, ETH_P_ALL, false, false, true },
+    { "other-interface", PEER, ETH_P_ALL, false, false, false },
+    { "one-protocol", IFNAME, ETH_P_IP, false, false, false },
+    { "no-protocol", IFNAME, 0, false, false, false },
+    { "ignore-outgoing", IFNAME, ETH_P_ALL, true, false, false },
+    { "filter", IFNAME, ETH_P_ALL, false, true, false },
+};
+
+static void test_hears(const void *opaque)
+{
+    struct sock_filter accept = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+    struct sock_fprog prog = { .len = 1, .filter = &accept };
+    int i = GPOINTER_TO_INT(opaque), on = hears_cases[i].ignore_outgoing;
+    int inject, capture;
+
+    veth_add(IFNAME, PEER);
+    inject = packet_open(IFNAME, 0);
+    capture = packet_open(hears_cases[i].ifname, hears_cases[i].proto);
+    g_assert_cmpint(setsockopt(capture, SOL_PACKET, PACKET_IGNORE_OUTGOING,
+                               &on, sizeof(on)), ==, 0);
+    if (hears_cases[i].filter) {
+        g_assert_cmpint(setsockopt(capture, SOL_SOCKET, SO_ATTACH_FILTER,
+                                   &prog, sizeof(prog)), ==, 0);
+    }
+    g_assert_cmpint(af_packet_socket_hears(capture, inject), ==,
+                    hears_cases[i].hears);
+    close(capture);
+    close(inject);
+    link_remove(IFNAME);
+}
+
+/* Loopback has the same index in every network namespace. */
+static void test_hears_other_netns(void)
+{
+    int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    int inject = packet_open("lo", 0), capture;
+
+    g_assert_cmpint(home, >=, 0);
+    g_assert_cmpint(unshare(CLONE_NEWNET), ==, 0);
+    capture = packet_open("lo", ETH_P_ALL);
+    g_assert_cmpint(setns(home, CLONE_NEWNET), ==, 0);
+    close(home);
+
+    g_assert_false(af_packet_socket_hears(capture, inject));
+    close(capture);
+    capture = packet_open("lo", ETH_P_ALL);
+    g_assert_true(af_packet_socket_hears(capture, inject));
+    close(capture);
+    close(inject);
+}
+
 /* The name is the present one, and gone with the interface. */
 static void test_ifname(void)
 {
@@ -1827,6 +1893,11 @@ int main(int argc, char **argv)
     }
     add_simple_test("check", "changes-nothing", test_check_changes_nothing);
     add_simple_test("check", "ifname", test_ifname);
+    for (i = 0; i < ARRAY_SIZE(hears_cases); i++) {
+        add_test("hears", hears_cases[i].name, GINT_TO_POINTER(i),
+                 test_hears);
+    }
+    add_simple_test("hears", "other-netns", test_hears_other_netns);
     add_capture_tests();
     add_inject_tests();
     add_link_tests();
