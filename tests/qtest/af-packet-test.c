@@ -833,18 +833,6 @@ static void test_add_client_connected(const void *mode)
 
 /* --- Descriptors that are refused, and one that isn't --- */
 
-/* A packet socket on loopback, which is fine */
-static int open_good(void)
-{
-    return packet_open("lo", ETH_P_ALL);
-}
-
-/* Something else than a socket */
-static int open_file(void)
-{
-    return open("/dev/null", O_RDWR | O_CLOEXEC);
-}
-
 /* A connected socket of another family */
 static int open_unix(void)
 {
@@ -860,75 +848,6 @@ static int open_unix(void)
 static int open_udp(void)
 {
     return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-}
-
-/* A packet socket that strips the link layer header */
-static int open_dgram(void)
-{
-    int fd = packet_socket(SOCK_DGRAM);
-
-    packet_bind(fd, "lo", ETH_P_ALL);
-    return fd;
-}
-
-/* A packet socket that was not bound to an interface */
-static int open_unbound(void)
-{
-    return packet_socket(SOCK_RAW);
-}
-
-/* A packet socket whose interface is gone */
-static int open_removed(void)
-{
-    int fd;
-
-    g_assert_cmpint(veth_create(QEMU_IF, TEST_IF), ==, 0);
-    fd = packet_open(QEMU_IF, ETH_P_ALL);
-    link_remove(QEMU_IF);
-    return fd;
-}
-
-/* A packet socket that hears nothing */
-static int open_protocol_0(void)
-{
-    return packet_open("lo", 0);
-}
-
-/*
- * A packet socket on a link without link layer header, which lasts as long as
- * this process.
- *
- * Returns: the socket, or -1 when there can't be such a link
- */
-static int open_tun(void)
-{
-    static int tun = -1;
-
-    if (tun < 0) {
-        tun = tun_create("tun0");
-    }
-    return tun < 0 ? -1 : packet_open("tun0", ETH_P_ALL);
-}
-
-/* A packet socket with the ring that @option makes */
-static int open_ring(int option)
-{
-    int fd = open_good();
-
-    packet_add_ring(fd, option);
-    return fd;
-}
-
-/* A packet socket with a receive ring */
-static int open_rx_ring(void)
-{
-    return open_ring(PACKET_RX_RING);
-}
-
-/* A packet socket with a transmit ring */
-static int open_tx_ring(void)
-{
-    return open_ring(PACKET_TX_RING);
 }
 
 /* --- Cases: refusals --- */

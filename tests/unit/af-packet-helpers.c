@@ -290,22 +290,6 @@ int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
     return link_do(&req);
 }
 
-int tun_create(const char *ifname)
-{
-    struct ifreq ifr = { .ifr_flags = IFF_TUN };
-    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-    if (fd < 0) {
-        return -1;
-    }
-    strpadcpy(ifr.ifr_name, sizeof(ifr.ifr_name), ifname, 0);
-    if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 /*
  * Sockets
  */
@@ -350,7 +334,70 @@ int packet_endpoint(const char *ifname, uint16_t proto)
     return fd;
 }
 
-void packet_add_ring(int fd, int option)
+/*
+ * Sockets that a chardev may be given
+ */
+
+int open_good(void)
+{
+    return packet_open("lo", ETH_P_ALL);
+}
+
+int open_protocol_0(void)
+{
+    return packet_open("lo", 0);
+}
+
+int open_dgram(void)
+{
+    int fd = packet_socket(SOCK_DGRAM);
+
+    packet_bind(fd, "lo", ETH_P_ALL);
+    return fd;
+}
+
+int open_unbound(void)
+{
+    return packet_socket(SOCK_RAW);
+}
+
+int open_removed(void)
+{
+    int fd;
+
+    g_assert_cmpint(veth_create("removed0", "removed1"), ==, 0);
+    fd = packet_open("removed0", ETH_P_ALL);
+    link_remove("removed0");
+    return fd;
+}
+
+static int tun_create(const char *ifname)
+{
+    struct ifreq ifr = { .ifr_flags = IFF_TUN };
+    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0) {
+        return -1;
+    }
+    strpadcpy(ifr.ifr_name, sizeof(ifr.ifr_name), ifname, 0);
+    if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+int open_tun(void)
+{
+    static int tun = -1; /* the interface lasts as long as this process */
+
+    if (tun < 0) {
+        tun = tun_create("tun0");
+    }
+    return tun < 0 ? -1 : packet_open("tun0", ETH_P_ALL);
+}
+
+static void packet_add_ring(int fd, int option)
 {
     struct tpacket_req req = {
         .tp_block_size = 64 * KiB,
@@ -361,4 +408,25 @@ void packet_add_ring(int fd, int option)
 
     g_assert_cmpint(setsockopt(fd, SOL_PACKET, option, &req, sizeof(req)),
                     ==, 0);
+}
+
+int open_rx_ring(void)
+{
+    int fd = open_good();
+
+    packet_add_ring(fd, PACKET_RX_RING);
+    return fd;
+}
+
+int open_tx_ring(void)
+{
+    int fd = open_good();
+
+    packet_add_ring(fd, PACKET_TX_RING);
+    return fd;
+}
+
+int open_file(void)
+{
+    return open("/dev/null", O_RDWR | O_CLOEXEC);
 }

@@ -86,15 +86,6 @@ int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
                  uint32_t limit);
 
 /**
- * tun_create:
- * @ifname: name of an interface that has no link layer header
- *
- * Returns: a file descriptor that the interface goes with, or -1 if this
- * system does not let one have it.
- */
-int tun_create(const char *ifname);
-
-/**
  * packet_socket:
  * @type: SOCK_RAW or SOCK_DGRAM
  *
@@ -129,11 +120,36 @@ int packet_open(const char *ifname, uint16_t proto);
  */
 int packet_endpoint(const char *ifname, uint16_t proto);
 
-/**
- * packet_add_ring:
- * @fd: a packet socket
- * @option: PACKET_RX_RING or PACKET_TX_RING
+/*
+ * Sockets that a chardev may be given.  Each opens one; -1 means that this
+ * system does not let one have it.
  */
-void packet_add_ring(int fd, int option);
+
+/* One on loopback, as QEMU expects it */
+int open_good(void);
+
+/* One that hears nothing */
+int open_protocol_0(void);
+
+/* One that strips the link layer header */
+int open_dgram(void);
+
+/* One that was not bound to an interface */
+int open_unbound(void);
+
+/* One whose interface is gone */
+int open_removed(void);
+
+/* One on an interface without link layer header */
+int open_tun(void);
+
+/* One with a receive ring */
+int open_rx_ring(void);
+
+/* One with a transmit ring */
+int open_tx_ring(void);
+
+/* Something else than a socket */
+int open_file(void);
 
 #endif

@@ -1511,11 +1511,6 @@ static void test_restored(void)
  * What a socket must be
  */
 
-static int open_file(void)
-{
-    return open("/dev/null", O_RDWR | O_CLOEXEC);
-}
-
 static int open_unix(void)
 {
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -1526,54 +1521,10 @@ static int open_netlink(void)
     return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
 }
 
-static int open_dgram(void)
-{
-    int fd = packet_socket(SOCK_DGRAM);
-
-    packet_bind(fd, "lo", ETH_P_ALL);
-    return fd;
-}
-
-static int open_unbound(void)
-{
-    return packet_socket(SOCK_RAW);
-}
-
 /* It hears all interfaces, but is bound to none */
 static int open_everywhere(void)
 {
     return socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
-}
-
-static int open_removed(void)
-{
-    int fd;
-
-    g_assert_cmpint(veth_create(IFNAME, PEER), ==, 0);
-    fd = packet_open(IFNAME, ETH_P_ALL);
-    link_remove(IFNAME);
-    return fd;
-}
-
-/* Its interface lasts as long as this process. */
-static int open_tun(void)
-{
-    static int tun = -1;
-
-    if (tun < 0) {
-        tun = tun_create("tun0");
-    }
-    return tun < 0 ? -1 : packet_open("tun0", ETH_P_ALL);
-}
-
-static int open_lo(void)
-{
-    return packet_open("lo", ETH_P_ALL);
-}
-
-static int open_lo_deaf(void)
-{
-    return packet_open("lo", 0);
 }
 
 static int open_lo_one(void)
@@ -1581,25 +1532,9 @@ static int open_lo_one(void)
     return packet_open("lo", TEST_ETHERTYPE);
 }
 
-static int open_rx_ring(void)
-{
-    int fd = open_lo();
-
-    packet_add_ring(fd, PACKET_RX_RING);
-    return fd;
-}
-
-static int open_tx_ring(void)
-{
-    int fd = open_lo();
-
-    packet_add_ring(fd, PACKET_TX_RING);
-    return fd;
-}
-
 static int open_vnet(void)
 {
-    int fd = open_lo(), on = 1;
+    int fd = open_good(), on = 1;
 
     g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
                                sizeof(on)), ==, 0);
@@ -1612,7 +1547,7 @@ static int open_down(void)
     int fd;
 
     link_set_up("lo", false);
-    fd = open_lo();
+    fd = open_good();
     link_set_up("lo", true);
     return fd;
 }
@@ -1635,11 +1570,11 @@ static const struct {
       { "bound", "interface", "bind()" } },
     { "removed", open_removed, BOTH, { "removed", "interface", "new" } },
     { "tun", open_tun, BOTH, { "Ethernet", "link type", "65534" } },
-    { "deaf", open_lo_deaf, CAPTURE,
+    { "deaf", open_protocol_0, CAPTURE,
       { "receives", "sll_protocol", "ETH_P_ALL" } },
     { "rx-ring", open_rx_ring, BOTH, { "ring", "PACKET_RX_RING" } },
     { "tx-ring", open_tx_ring, BOTH, { "ring", "PACKET_TX_RING" } },
-    { "lo", open_lo, BOTH },
+    { "lo", open_good, BOTH },
     { "one-ethertype", open_lo_one, BOTH },
     { "vnet", open_vnet, BOTH },
     { "down", open_down, BOTH },

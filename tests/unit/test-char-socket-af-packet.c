@@ -138,37 +138,6 @@ static int open_listening(void)
     return fd;
 }
 
-static int open_packet(void)
-{
-    return packet_open("lo", ETH_P_ALL);
-}
-
-static int open_packet_unbound(void)
-{
-    return packet_socket(SOCK_RAW);
-}
-
-static int open_packet_dgram(void)
-{
-    int fd = packet_socket(SOCK_DGRAM);
-
-    packet_bind(fd, "lo", ETH_P_ALL);
-    return fd;
-}
-
-static int open_packet_deaf(void)
-{
-    return packet_open("lo", 0);
-}
-
-static int open_packet_with_ring(void)
-{
-    int fd = open_packet();
-
-    packet_add_ring(fd, PACKET_RX_RING);
-    return fd;
-}
-
 /*
  * Making chardevs
  */
@@ -558,15 +527,15 @@ static const FdCase fd_cases[] = {
     { "unix-dgram", open_unix_dgram, CAPTURE, false, NOT_AF_PACKET },
     { "netlink", open_netlink, INJECT, false, NOT_AF_PACKET },
     { "listening", open_listening, CAPTURE, false, NOT_AF_PACKET },
-    { "no-mode", open_packet, -1, true,
+    { "no-mode", open_good, -1, true,
       .words = { "AF_PACKET", "'af-packet-mode", "requires" } },
-    { "unbound", open_packet_unbound, CAPTURE, true,
+    { "unbound", open_unbound, CAPTURE, true,
       .words = { "'af-packet-mode'", "bound", "bind()" } },
-    { "dgram", open_packet_dgram, INJECT, true,
+    { "dgram", open_dgram, INJECT, true,
       .words = { "'af-packet-mode'", "SOCK_RAW" } },
-    { "deaf", open_packet_deaf, CAPTURE, true,
+    { "deaf", open_protocol_0, CAPTURE, true,
       .words = { "'af-packet-mode=capture'", "sll_protocol", "ETH_P_ALL" } },
-    { "ring", open_packet_with_ring, CAPTURE, true,
+    { "ring", open_rx_ring, CAPTURE, true,
       .words = { "'af-packet-mode'", "ring", "PACKET_RX_RING" } },
 };
 
@@ -766,11 +735,11 @@ static void test_accepted(void)
         g_autofree char *options =
             g_strdup_printf("af-packet-mode=%s,telnet=off",
                             ChardevSocketAfPacketMode_str(mode));
-        int n_fds = count_fds(), fd = open_packet();
+        int n_fds = count_fds(), fd = open_good();
 
         do_test_accepted(add_by_qmp(fd, mode, NULL, &error_abort), fd, mode,
                          n_fds);
-        fd = open_packet();
+        fd = open_good();
         do_test_accepted(add_by_options(options, fd, &error_abort), fd, mode,
                          n_fds);
     }
@@ -779,7 +748,7 @@ static void test_accepted(void)
 /* Inject takes a socket that hears nothing: it is the recommended one. */
 static void test_accepted_deaf(void)
 {
-    int n_fds = count_fds(), fd = open_packet_deaf();
+    int n_fds = count_fds(), fd = open_protocol_0();
 
     do_test_accepted(add_by_qmp(fd, INJECT, NULL, &error_abort), fd, INJECT,
                      n_fds);
@@ -923,7 +892,7 @@ static void test_add_client(void)
         Chardev *chr = add_ended(mode);
 
         refuse_client(chr, bad, NOT_AF_PACKET, NULL);
-        fd = open_packet();
+        fd = open_good();
         g_assert_cmpint(qemu_chr_add_client(chr, fd, &error_abort), ==, 0);
         g_assert_true(is_connected(chr));
         g_assert_true(g_str_has_prefix(chr->filename, "af-packet:lo,mode="));
@@ -949,7 +918,7 @@ static void test_add_client_plain(void)
     close(peer);
     wait_disconnected(chr);
 
-    packet = open_packet();
+    packet = open_good();
     refuse_client(chr, packet, NULL, words);
     close(packet);
 
@@ -973,7 +942,7 @@ static void do_test_fd_reused(int mode)
         chr = add_by_qmp(fd, mode, NULL, &error_abort);
         close(peer);
     } else {
-        fd = open_packet();
+        fd = open_good();
         chr = add_by_qmp(fd, mode, NULL, &error_abort);
         qemu_chr_fe_disconnect(&(CharBackend) { .chr = chr });
     }
@@ -1021,7 +990,7 @@ static void test_totals(void)
     Chardev *chr;
     int i;
 
-    chr = add_by_qmp(open_packet(), INJECT, NULL, &error_abort);
+    chr = add_by_qmp(open_good(), INJECT, NULL, &error_abort);
     for (i = 1; i <= 3; i++) {
         g_assert_cmpint(qemu_chr_write_all(chr, record, sizeof(record)), ==,
                         sizeof(record));
@@ -1031,7 +1000,7 @@ static void test_totals(void)
         g_assert_cmpuint(get_stat(chr, "frames"), ==, i);
         g_assert_cmpuint(get_stat(chr, "bytes"), ==, 14 * i);
         g_assert_cmpuint(get_stat(chr, "dropped-detach"), ==, i);
-        g_assert_cmpint(qemu_chr_add_client(chr, open_packet(),
+        g_assert_cmpint(qemu_chr_add_client(chr, open_good(),
                                             &error_abort), ==, 0);
     }
     qmp_chardev_remove(ID, &error_abort);
