@@ -218,9 +218,9 @@ bool af_packet_socket_deafen(int fd)
                    &prog, sizeof(prog)) < 0) {
         return false;
     }
-    /* An error is either a pending one or, for want of room, costs a frame */
+    /* ENETDOWN: pending; EINVAL: no room for a vnet header, costs the frame */
     while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0 ||
-           errno != EAGAIN) {
+           errno == EINTR || errno == ENETDOWN || errno == EINVAL) {
         continue;
     }
     return true;
