@@ -262,51 +262,6 @@ bool af_packet_socket_sends(int fd)
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
 }
 
-static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
-{
-    struct tpacket_auxdata aux;
-
-    if (cmsg->cmsg_level != SOL_PACKET || cmsg->cmsg_type != PACKET_AUXDATA ||
-        cmsg->cmsg_len < CMSG_LEN(sizeof(aux))) {
-        return;
-    }
-    memcpy(&aux, CMSG_DATA(cmsg), sizeof(aux));
-    info->cut = aux.tp_snaplen < aux.tp_len;
-    info->has_vlan = aux.tp_status & TP_STATUS_VLAN_VALID;
-    info->vlan_tci = aux.tp_vlan_tci;
-    info->vlan_tpid = aux.tp_status & TP_STATUS_VLAN_TPID_VALID ?
-                      aux.tp_vlan_tpid : ETH_P_8021Q;
-}
-
-ssize_t af_packet_socket_recv(int fd, uint8_t *buf, size_t len,
-                              AfPacketRxInfo *info)
-{
-    union {
-        struct cmsghdr align;
-        /* Time stamps that the opener asked for come before the auxdata */
-        uint8_t buf[CMSG_SPACE(sizeof(struct tpacket_auxdata)) + 256];
-    } control;
-    struct iovec iov = { .iov_base = buf, .iov_len = len };
-    struct msghdr msg = {
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-        .msg_control = &control,
-        .msg_controllen = sizeof(control),
-    };
-    struct cmsghdr *cmsg;
-    ssize_t ret;
-
-    *info = (AfPacketRxInfo) {};
-    ret = RETRY_ON_EINTR(recvmsg(fd, &msg, MSG_DONTWAIT | MSG_TRUNC));
-    if (ret < 0) {
-        return -errno;
-    }
-    for (cmsg = CMSG_FIRSTHDR(&msg); cmsg; cmsg = CMSG_NXTHDR(&msg, cmsg)) {
-        parse_auxdata(cmsg, info);
-    }
-    return ret;
-}
-
 int af_packet_socket_send(int fd, const uint8_t *buf, size_t len)
 {
     ssize_t ret = RETRY_ON_EINTR(send(fd, buf, len, MSG_DONTWAIT));

@@ -18,14 +18,6 @@ typedef enum AfPacketLink {
     AF_PACKET_LINK_GONE, /* the interface was removed; stays so */
 } AfPacketLink;
 
-/* What the kernel reports beside a frame that it delivers */
-typedef struct AfPacketRxInfo {
-    bool cut;           /* the socket's filter took the frame's end off */
-    bool has_vlan;      /* a tag was taken out of the frame */
-    uint16_t vlan_tpid;
-    uint16_t vlan_tci;
-} AfPacketRxInfo;
-
 /**
  * af_packet_socket_is:
  * @fd: any file descriptor
@@ -98,7 +90,8 @@ int af_packet_socket_set_vnet_hdr(int fd, bool on);
  * af_packet_socket_report_info:
  * @fd: a packet socket
  *
- * Ask for AfPacketRxInfo with each frame from now on.
+ * Ask for VLAN tags, and for what else the kernel reports beside a frame, with
+ * each frame from now on.
  *
  * Returns: 0, or a negative errno.
  */
@@ -148,21 +141,6 @@ void af_packet_socket_take_error(int fd);
  * interface.
  */
 bool af_packet_socket_sends(int fd);
-
-/**
- * af_packet_socket_recv:
- * @fd: a packet socket
- * @buf: where to put the vnet header, if the socket has one, and the frame
- * @len: its length in bytes
- * @info: set to what the kernel reports beside the frame
- *
- * Never blocks.
- *
- * Returns: the true length, which is above @len if the frame was cut, or a
- * negative errno.
- */
-ssize_t af_packet_socket_recv(int fd, uint8_t *buf, size_t len,
-                              AfPacketRxInfo *info);
 
 /**
  * af_packet_socket_send:

@@ -14,7 +14,9 @@
 #include "qemu/queue.h"
 #include "qemu/units.h"
 #include "af-packet-frame.h"
+#include "af-packet-pace.h"
 #include "af-packet-record.h"
+#include "af-packet-rx.h"
 #include "af-packet-socket.h"
 #include "af-packet-txq.h"
 #include "trace.h"
@@ -29,9 +31,12 @@
 #define RETRY_IDLE_MAX 16000 /* while nothing is on its way */
 #define WARN_INTERVAL (10 * G_USEC_PER_SEC)
 
-/* Room before a received frame, and the longest that still makes a record */
-#define RX_HEADROOM (AF_PACKET_RECORD_HEAD_MAX + AF_PACKET_VLAN_LEN)
+/* The longest frame that still makes a record */
 #define RX_MAX (AF_PACKET_RECORD_MAX - AF_PACKET_VLAN_LEN)
+
+/* What turns it into one */
+QEMU_BUILD_BUG_ON(AF_PACKET_RX_HEADROOM <
+                  AF_PACKET_RECORD_HEAD_MAX + AF_PACKET_VLAN_LEN);
 
 struct QIOChannelAfPacket {
     QIOChannel parent;
@@ -54,8 +59,9 @@ struct QIOChannelAfPacket {
     int64_t warn_at;           /* when to warn about a drop again */
     ChardevAfPacketStats stats;
 
-    /* capture: what is left of a record that is being read */
-    uint8_t *rx_buf;
+    /* capture; @staged is what is left of a record that is being read */
+    AfPacketRx *rx;
+    AfPacketPace pace;
     const uint8_t *staged;
     size_t staged_len;
     size_t staged_frame_len;
@@ -178,16 +184,24 @@ static bool rx_strip_vnet_hdr(uint8_t **data, size_t *len)
     return af_packet_frame_complete_csum(*data, *len, &hdr);
 }
 
-/* Make a record of a received frame, which has RX_HEADROOM before it. */
-static void rx_stage(QIOChannelAfPacket *ioc, uint8_t *data, size_t len,
-                     const AfPacketRxInfo *info)
+/* Make a record of a received frame, in place. */
+static void rx_stage(QIOChannelAfPacket *ioc, const AfPacketRxFrame *frame)
 {
+    const AfPacketRxInfo *info = &frame->info;
+    uint8_t *data = frame->data;
+    size_t len = frame->len;
+
+    if (info->no_room) {
+        drop_frame(ioc, &ioc->stats.dropped_kernel,
+                   "gave more than fits the socket's receive buffer", len);
+        return;
+    }
     if (len > RX_MAX) {
         drop_frame(ioc, &ioc->stats.dropped_too_long,
                    "gave more than a record can hold", len);
         return;
     }
-    if (info->cut) {
+    if (info->filtered) {
         drop_frame(ioc, &ioc->stats.dropped_too_long,
                    "gave only the part that the socket's filter lets through",
                    len);
@@ -237,24 +251,34 @@ static void rx_error(QIOChannelAfPacket *ioc, int err)
     }
 }
 
+static bool rx_open(const QIOChannelAfPacket *ioc)
+{
+    return ioc->rx && !ioc->closed;
+}
+
+static bool rx_ready(const QIOChannelAfPacket *ioc)
+{
+    return rx_open(ioc) && af_packet_rx_ready(ioc->rx);
+}
+
 /* Stage a frame if there is one.  Returns: false if there will be none. */
 static bool rx_receive(QIOChannelAfPacket *ioc)
 {
-    AfPacketRxInfo info;
-    uint8_t *data;
-    ssize_t len;
+    AfPacketRxFrame frame;
+    int ret;
 
-    if (!is_capture(ioc) || ioc->closed) {
+    if (!rx_open(ioc)) {
         return !ioc->ended;
     }
 
-    data = ioc->rx_buf + RX_HEADROOM;
-    len = af_packet_socket_recv(ioc->master->fd, data, RX_MAX, &info);
-    if (len >= 0) {
-        rx_stage(ioc, data, len, &info);
-    } else if (len != -EAGAIN) {
-        rx_error(ioc, -len);
+    ret = af_packet_rx_next(ioc->rx, &frame);
+    if (ret > 0) {
+        af_packet_pace_count(&ioc->pace);
+        rx_stage(ioc, &frame);
+    } else if (ret < 0) {
+        rx_error(ioc, -ret);
     } else {
+        af_packet_pace_update(&ioc->pace);
         return !ioc->ended;
     }
     return true;
@@ -571,8 +595,22 @@ typedef struct AfPacketWatch {
     GSource parent;
     QIOChannelAfPacket *ioc;
     GIOCondition condition;
-    gpointer tag; /* NULL if readiness does not depend on the socket */
+    gpointer tag;       /* NULL if readiness does not depend on the socket */
+    gpointer timer_tag; /* polled instead of it during a rest */
+    bool resting;
 } AfPacketWatch;
+
+/* Poll what there is to wait for. */
+static void watch_rest(AfPacketWatch *watch, bool resting)
+{
+    if (watch->timer_tag && watch->resting != resting) {
+        watch->resting = resting;
+        g_source_modify_unix_fd(&watch->parent, watch->tag,
+                                resting ? 0 : G_IO_IN);
+        g_source_modify_unix_fd(&watch->parent, watch->timer_tag,
+                                resting ? G_IO_IN : 0);
+    }
+}
 
 /* What the channel is ready for without asking the socket */
 static GIOCondition watch_staged(AfPacketWatch *watch)
@@ -581,12 +619,15 @@ static GIOCondition watch_staged(AfPacketWatch *watch)
     GIOCondition ready = G_IO_OUT;
 
     WITH_QEMU_LOCK_GUARD(&ioc->lock) {
-        if (ioc->staged_len) {
+        bool resting = ioc->pace.resting && !ioc->staged_len && !ioc->ended;
+
+        if (ioc->staged_len || (!resting && rx_ready(ioc))) {
             ready |= G_IO_IN;
         }
         if (ioc->ended) {
             ready |= G_IO_IN | G_IO_HUP;
         }
+        watch_rest(watch, resting);
     }
     return ready & watch->condition;
 }
@@ -598,7 +639,9 @@ static GIOCondition watch_ready(AfPacketWatch *watch)
 
     if (watch->tag) {
         /* Errors are the service source's */
-        ready |= g_source_query_unix_fd(&watch->parent, watch->tag) & G_IO_IN;
+        ready |= g_source_query_unix_fd(&watch->parent,
+                                        watch->resting ? watch->timer_tag :
+                                        watch->tag) & G_IO_IN;
     }
     return ready;
 }
@@ -650,6 +693,10 @@ static GSource *qio_channel_af_packet_create_watch(QIOChannel *ioc,
     watch->condition = condition;
     if (is_capture(pioc) && condition & G_IO_IN) {
         watch->tag = g_source_add_unix_fd(source, pioc->master->fd, G_IO_IN);
+        if (pioc->pace.timer_fd >= 0) {
+            watch->timer_tag = g_source_add_unix_fd(source,
+                                                    pioc->pace.timer_fd, 0);
+        }
     }
     return source;
 }
@@ -724,6 +771,9 @@ static int qio_channel_af_packet_close(QIOChannel *ioc, Error **errp)
         trace_qio_channel_af_packet_close(pioc);
         take_kernel_drops(pioc);
         restart_locked(pioc);
+        if (pioc->rx) {
+            drop_detached(pioc, af_packet_rx_stop(pioc->rx));
+        }
         drop_detached(pioc, pioc->txq.n_frames);
         af_packet_txq_clear(&pioc->txq);
         restore_socket(pioc);
@@ -736,7 +786,6 @@ static void start_capture(QIOChannelAfPacket *ioc)
 {
     int fd = ioc->master->fd;
 
-    ioc->rx_buf = g_malloc(RX_HEADROOM + RX_MAX);
     if (af_packet_socket_report_info(fd) < 0) {
         warn_report("chardev '%s': can't ask for VLAN tags, captured frames "
                     "may lack theirs", ioc->label);
@@ -746,6 +795,8 @@ static void start_capture(QIOChannelAfPacket *ioc)
         ioc->strip_vnet_hdr = af_packet_socket_set_vnet_hdr(fd, true) == 0;
         ioc->vnet_hdr_len = af_packet_socket_vnet_hdr_len(fd);
     }
+    ioc->rx = af_packet_rx_new(fd, RX_MAX, ioc->vnet_hdr_len);
+    trace_qio_channel_af_packet_rx(ioc, af_packet_rx_has_ring(ioc->rx));
 }
 
 /* What a loop captures it injects, again and again, with all of a CPU. */
@@ -810,6 +861,7 @@ static void qio_channel_af_packet_init(Object *obj)
     QIOChannelAfPacket *ioc = QIO_CHANNEL_AF_PACKET(obj);
 
     qemu_mutex_init(&ioc->lock);
+    af_packet_pace_init(&ioc->pace);
     af_packet_txq_init(&ioc->txq, TXQ_MAX_BYTES);
 }
 
@@ -820,11 +872,12 @@ static void qio_channel_af_packet_finalize(Object *obj)
     WITH_QEMU_LOCK_GUARD(&channels_lock) {
         QLIST_SAFE_REMOVE(ioc, next);
     }
+    af_packet_rx_free(ioc->rx);
+    af_packet_pace_destroy(&ioc->pace);
     af_packet_txq_clear(&ioc->txq);
     af_packet_splitter_reset(&ioc->splitter);
     object_unref(OBJECT(ioc->master));
     qemu_mutex_destroy(&ioc->lock);
-    g_free(ioc->rx_buf);
     g_free(ioc->ifname);
     g_free(ioc->label);
 }

@@ -519,45 +519,121 @@ static void test_capture_write(void)
     rig_free(&r);
 }
 
-/* Frames that the kernel has no room for are counted. */
+static void peer_flood(Rig *r, size_t len, int n)
+{
+    while (n--) {
+        peer_send(r, len, 0);
+    }
+}
+
+/* Read until all of @n frames are accounted for. */
+static ChardevAfPacketStats rig_account(Rig *r, int n)
+{
+    ChardevAfPacketStats stats;
+    char buf[2048];
+
+    do {
+        while (qio_channel_read(r->base, buf, sizeof(buf), &error_abort) > 0) {
+            continue;
+        }
+        stats = rig_stats(r);
+    } while (stats.frames + all_dropped(&stats) < n &&
+             rig_wait(r, G_IO_IN, DEADLINE));
+    g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
+    return stats;
+}
+
+/*
+ * Frames that the kernel has no room for are counted: long ones, which wait
+ * in the receive buffer, and short ones, of which ever so many can wait.
+ */
 static void test_capture_kernel_drops(void)
 {
-    const int n = 1000;
+    const int n_long = 1000, n_short = 40000;
     ChardevAfPacketStats stats;
-    int size = 0, i;
-    char buf[2048];
+    uint64_t dropped;
+    int size = 0;
     Rig r;
 
     rig_init(&r, CAPTURE, TEST_ETHERTYPE);
     g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_RCVBUF, &size,
                                sizeof(size)), ==, 0);
-    for (i = 0; i < n; i++) {
-        peer_send(&r, 60, 0);
-    }
-    do {
-        while (qio_channel_read(r.base, buf, sizeof(buf), &error_abort) > 0) {
-            continue;
-        }
-        stats = rig_stats(&r);
-    } while (stats.frames + stats.dropped_kernel < n &&
-             rig_wait(&r, G_IO_IN, DEADLINE));
-    g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
+    peer_flood(&r, 1514, n_long);
+    stats = rig_account(&r, n_long);
     g_assert_cmpuint(stats.frames, >, 0);
     g_assert_cmpuint(stats.dropped_kernel, >, 0);
+    dropped = stats.dropped_kernel;
+
+    peer_flood(&r, 60, n_short);
+    stats = rig_account(&r, n_long + n_short);
+    g_assert_cmpuint(stats.dropped_kernel, >, dropped);
+    g_assert_cmpuint(stats.dropped_kernel, <, dropped + n_short - 30000);
+    dropped = stats.dropped_kernel;
 
     /* Reading the kernel's counter resets it: ours goes on, */
-    g_assert_cmpuint(rig_stats(&r).dropped_kernel, ==, stats.dropped_kernel);
+    g_assert_cmpuint(rig_stats(&r).dropped_kernel, ==, dropped);
 
     /* and has the last of them when the socket is gone */
-    for (i = 0; i < n; i++) {
-        peer_send(&r, 60, 0);
-    }
-    g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+    peer_flood(&r, 60, n_short);
     qio_channel_close(r.base, &error_abort);
-    g_assert_cmpuint(rig_stats(&r).dropped_kernel, >, stats.dropped_kernel);
+    stats = rig_stats(&r);
+    g_assert_cmpuint(stats.dropped_kernel, >, dropped);
+    g_assert_cmpuint(stats.frames + stats.dropped_kernel +
+                     stats.dropped_detach, ==, n_long + 2 * n_short);
     object_unref(OBJECT(r.ioc));
     close(r.peer);
     link_remove(IFNAME);
+}
+
+/*
+ * Frames that have waited for the channel come first; long and short ones
+ * come in their order.  @reserve: bytes that the opener has the kernel leave
+ * free in each slot of a ring
+ */
+static void do_test_capture_early(unsigned reserve)
+{
+    static const size_t lens[] = { 60, 1514, 60, 173, 174, 175, 1000, 14 };
+    int round, i, fd;
+    Rig r = { .mode = CAPTURE };
+
+    veth_add(IFNAME, PEER);
+    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    fd = packet_open(IFNAME, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_RESERVE,
+                               &reserve, sizeof(reserve)), ==, 0);
+    for (i = 0; i < ARRAY_SIZE(lens); i++) {
+        peer_send(&r, lens[i], i);
+    }
+    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < ARRAY_SIZE(lens); i++) {
+            peer_send(&r, lens[i], i);
+        }
+        for (i = 0; i < ARRAY_SIZE(lens); i++) {
+            rig_expect(&r, lens[i], i, 2048);
+        }
+    }
+    qio_channel_close(r.base, &error_abort);
+    g_assert_cmpuint(rig_stats(&r).dropped_detach, ==, ARRAY_SIZE(lens));
+    object_unref(OBJECT(r.ioc));
+    close(r.peer);
+    link_remove(IFNAME);
+}
+
+static void test_capture_early(void)
+{
+    do_test_capture_early(0);
+}
+
+static void test_capture_reserve(void)
+{
+    do_test_capture_early(100);
+}
+
+/* There can't be a ring, and all goes well without it. */
+static void test_capture_no_ring(void)
+{
+    do_test_capture_early(4096);
 }
 
 /* Read up to a record with a frame of this test.  Returns: its length. */
@@ -604,9 +680,9 @@ static const struct {
     { "none", 0 },
 };
 
-static size_t put_tagged(uint8_t *frame, int i)
+static size_t put_tagged(uint8_t *frame, size_t len, int i)
 {
-    size_t len = 100, tags_len = vlan_cases[i].n_tags * 4;
+    size_t tags_len = vlan_cases[i].n_tags * 4;
 
     put_frame(frame, len, i);
     memmove(frame + 12 + tags_len, frame + 12, len - 12);
@@ -614,12 +690,12 @@ static size_t put_tagged(uint8_t *frame, int i)
     return len + tags_len;
 }
 
-static void do_test_vlan(size_t vnet_hdr_len, int i)
+static void do_test_vlan(size_t vnet_hdr_len, int i, size_t untagged_len)
 {
     ChardevAfPacketStats totals = {};
     Rig r = { .mode = CAPTURE };
     uint8_t frame[FRAME_MAX], got[4 * FRAME_MAX];
-    size_t len = put_tagged(frame, i);
+    size_t len = put_tagged(frame, untagged_len, i);
     int fd, size = vnet_hdr_len;
 
     veth_add(IFNAME, PEER);
@@ -651,11 +727,14 @@ static void do_test_vlan(size_t vnet_hdr_len, int i)
 
 static void test_vlan(const void *opaque)
 {
-    int i = GPOINTER_TO_INT(opaque);
+    static const size_t vnet_hdr_lens[] = { 0, 10, 12 };
+    int i;
 
-    do_test_vlan(0, i);
-    do_test_vlan(10, i);
-    do_test_vlan(12, i);
+    for (i = 0; i < ARRAY_SIZE(vnet_hdr_lens); i++) {
+        /* in the ring, and too long for it */
+        do_test_vlan(vnet_hdr_lens[i], GPOINTER_TO_INT(opaque), 100);
+        do_test_vlan(vnet_hdr_lens[i], GPOINTER_TO_INT(opaque), 1000);
+    }
 }
 
 /* 10.0.0.1:1 to 10.0.0.2:2, "hi!", its checksum left to a network card */
@@ -1248,6 +1327,7 @@ static void do_test_link_delete_unread(bool notice)
     for (i = 0; i < 5; i++) {
         rig_expect(&r, 60, i, 64);
     }
+    g_assert_cmpint(rig_wait(&r, G_IO_HUP, DEADLINE), ==, G_IO_HUP);
     rig_expect_read(&r, 0);
     rig_free_after_removal(&r);
 }
@@ -1759,6 +1839,9 @@ static void add_capture_tests(void)
     add_simple_test("capture", "restart", test_capture_restart);
     add_simple_test("capture", "write", test_capture_write);
     add_simple_test("capture", "kernel-drops", test_capture_kernel_drops);
+    add_simple_test("capture", "early", test_capture_early);
+    add_simple_test("capture", "reserve", test_capture_reserve);
+    add_simple_test("capture", "no-ring", test_capture_no_ring);
     add_simple_test("capture", "partial-checksum", test_partial_checksum);
     for (i = 0; i < ARRAY_SIZE(vlan_cases); i++) {
         add_test("capture/vlan", vlan_cases[i].name, GINT_TO_POINTER(i),

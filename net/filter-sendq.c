@@ -1,0 +1,194 @@
+/*
+ * Queue of the packets that a filter sends to a character device
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "block/aio.h"
+#include "filter-sendq.h"
+#include "qemu/bswap.h"
+#include "qemu/error-report.h"
+#include "qemu/iov.h"
+#include "qemu/main-loop.h"
+#include "trace.h"
+
+static void sendq_write(FilterSendQueue *q);
+
+/* Once, until the queue has been empty again */
+static void sendq_complain(FilterSendQueue *q, const char *what)
+{
+    Chardev *chr = qemu_chr_fe_get_driver(q->chr);
+
+    if (!q->complained) {
+        q->complained = true;
+        warn_report("filter '%s': chardev '%s' %s, packets are dropped; "
+                    "'dropped-packets' of the filter counts them",
+                    object_get_canonical_path_component(q->owner),
+                    chr ? chr->label : "?", what);
+    }
+}
+
+static size_t sendq_waiting(const FilterSendQueue *q)
+{
+    return q->bytes->len - q->written;
+}
+
+static size_t sendq_record_len(const FilterSendQueue *q)
+{
+    return q->head_len + ldl_be_p(q->bytes->data + q->start);
+}
+
+static void sendq_forget_written(FilterSendQueue *q)
+{
+    while (q->start < q->written &&
+           q->start + sendq_record_len(q) <= q->written) {
+        q->start += sendq_record_len(q);
+    }
+    /* To move what remains costs no more than to have copied it once */
+    if (q->start > q->bytes->len / 2) {
+        g_byte_array_remove_range(q->bytes, 0, q->start);
+        q->written -= q->start;
+        q->start = 0;
+    }
+}
+
+/* Drop everything.  Returns: whether that tears a record. */
+static bool sendq_discard(FilterSendQueue *q)
+{
+    bool torn = q->start < q->written;
+
+    for (; q->start < q->bytes->len; q->start += sendq_record_len(q)) {
+        q->n_dropped++;
+    }
+    g_byte_array_set_size(q->bytes, 0);
+    q->written = 0;
+    q->start = 0;
+    return torn;
+}
+
+static gboolean sendq_on_room(void *do_not_use, GIOCondition condition,
+                              void *opaque)
+{
+    FilterSendQueue *q = opaque;
+
+    q->watch = 0;
+    sendq_write(q);
+    return G_SOURCE_REMOVE;
+}
+
+static void sendq_stop_watch(FilterSendQueue *q)
+{
+    if (q->watch) {
+        g_source_remove(q->watch);
+        q->watch = 0;
+    }
+}
+
+static void sendq_on_event(void *opaque, QEMUChrEvent event)
+{
+    FilterSendQueue *q = opaque;
+
+    if (event == CHR_EVENT_CLOSED) {
+        sendq_stop_watch(q);
+        sendq_discard(q);
+    }
+}
+
+/* Write what the character device takes now. */
+static void sendq_write(FilterSendQueue *q)
+{
+    size_t waiting = sendq_waiting(q);
+    int ret;
+
+    if (q->watch || !waiting) {
+        return;
+    }
+
+    ret = qemu_chr_fe_write(q->chr, q->bytes->data + q->written, waiting);
+    if (ret < 0 && errno != EAGAIN) {
+        sendq_complain(q, "fails");
+        sendq_discard(q);
+        return;
+    }
+    q->written += MAX(ret, 0);
+    sendq_forget_written(q);
+    if (sendq_waiting(q)) {
+        q->watch = qemu_chr_fe_add_watch(q->chr, G_IO_OUT | G_IO_HUP,
+                                         sendq_on_room, q);
+    } else {
+        q->complained = false;
+    }
+}
+
+static void sendq_end_turn(void *opaque)
+{
+    FilterSendQueue *q = opaque;
+
+    q->in_turn = false;
+    sendq_write(q);
+}
+
+void filter_sendq_init(FilterSendQueue *q, CharBackend *chr, Object *owner,
+                       bool vnet_hdr)
+{
+    *q = (FilterSendQueue) {
+        .chr = chr,
+        .owner = owner,
+        .head_len = (vnet_hdr ? 2 : 1) * sizeof(uint32_t),
+        .bytes = g_byte_array_new(),
+        .bh = qemu_bh_new(sendq_end_turn, q),
+    };
+    qemu_chr_fe_set_handlers(chr, NULL, NULL, sendq_on_event, NULL, q, NULL,
+                             true);
+}
+
+void filter_sendq_destroy(FilterSendQueue *q)
+{
+    if (!q->chr) {
+        return;
+    }
+    sendq_stop_watch(q);
+    sendq_write(q);
+    sendq_stop_watch(q);
+    if (sendq_discard(q)) {
+        qemu_chr_fe_disconnect(q->chr);
+    }
+    qemu_bh_delete(q->bh);
+    g_byte_array_unref(q->bytes);
+    q->chr = NULL;
+}
+
+static void sendq_append(FilterSendQueue *q, const struct iovec *iov,
+                         int iovcnt, size_t size, size_t vnet_hdr_len)
+{
+    const uint32_t head[] = { cpu_to_be32(size), cpu_to_be32(vnet_hdr_len) };
+    guint old_len = q->bytes->len;
+
+    g_byte_array_set_size(q->bytes, old_len + q->head_len + size);
+    memcpy(q->bytes->data + old_len, head, q->head_len);
+    iov_to_buf(iov, iovcnt, 0, q->bytes->data + old_len + q->head_len, size);
+}
+
+void filter_sendq_push(FilterSendQueue *q, const struct iovec *iov,
+                       int iovcnt, size_t vnet_hdr_len)
+{
+    size_t size = iov_size(iov, iovcnt);
+
+    if (!size) {
+        return;
+    }
+    if (sendq_waiting(q) + q->head_len + size > FILTER_SENDQ_MAX) {
+        trace_filter_sendq_drop(q->owner, size);
+        q->n_dropped++;
+        sendq_complain(q, "is slower than the packets");
+        return;
+    }
+
+    sendq_append(q, iov, iovcnt, size, vnet_hdr_len);
+    /* The first packet doesn't wait, others are written together */
+    if (!q->in_turn) {
+        q->in_turn = true;
+        qemu_bh_schedule(q->bh);
+        sendq_write(q);
+    }
+}
