@@ -444,6 +444,71 @@ static void test_capture_staged_watch(void)
     rig_free(&r);
 }
 
+static void peer_flood(Rig *r, size_t len, int n)
+{
+    while (n--) {
+        peer_send(r, len, 0);
+    }
+}
+
+/* Read until all of @n frames are accounted for. */
+static ChardevAfPacketStats rig_account(Rig *r, int n)
+{
+    ChardevAfPacketStats stats;
+    char buf[2048];
+
+    do {
+        while (qio_channel_read(r->base, buf, sizeof(buf), &error_abort) > 0) {
+            continue;
+        }
+        stats = rig_stats(r);
+    } while (stats.frames + all_dropped(&stats) < n &&
+             rig_wait(r, G_IO_IN, DEADLINE));
+    g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
+    return stats;
+}
+
+/* Is the channel ready for reading just now, and is the socket? */
+static bool rig_rests(Rig *r)
+{
+    struct pollfd readable = { .fd = r->fd, .events = POLLIN };
+    GSource *watch = qio_channel_create_watch(r->base, G_IO_IN);
+    GIOCondition ready = 0;
+
+    g_source_set_callback(watch, (GSourceFunc)on_ready, &ready, NULL);
+    g_source_attach(watch, NULL);
+    g_main_context_iteration(NULL, false);
+    g_source_destroy(watch);
+    g_source_unref(watch);
+    return !ready && poll(&readable, 1, 0) == 1;
+}
+
+/*
+ * When frames come in densely, the channel is not ready for a moment, and
+ * then it is.
+ */
+static void test_capture_rest(void)
+{
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    bool rested = false;
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    while (!rested) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        peer_flood(&r, 60, 1000);
+        rig_account(&r, rig_stats(&r).frames + 1000);
+        peer_send(&r, 60, 1);
+        rested = rig_rests(&r);
+        rig_expect(&r, 60, 1, 64);
+    }
+    g_usleep(1000);
+    rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
+    g_assert_false(rig_rests(&r));
+    rig_assert_idle(&r);
+    rig_free(&r);
+}
+
 /* A new reader starts with a whole record. */
 static void test_capture_restart(void)
 {
@@ -517,30 +582,6 @@ static void test_capture_write(void)
     rig_expect(&r, 60, 3, 64);
     g_assert_cmpuint(rig_stats(&r).frames, ==, 1);
     rig_free(&r);
-}
-
-static void peer_flood(Rig *r, size_t len, int n)
-{
-    while (n--) {
-        peer_send(r, len, 0);
-    }
-}
-
-/* Read until all of @n frames are accounted for. */
-static ChardevAfPacketStats rig_account(Rig *r, int n)
-{
-    ChardevAfPacketStats stats;
-    char buf[2048];
-
-    do {
-        while (qio_channel_read(r->base, buf, sizeof(buf), &error_abort) > 0) {
-            continue;
-        }
-        stats = rig_stats(r);
-    } while (stats.frames + all_dropped(&stats) < n &&
-             rig_wait(r, G_IO_IN, DEADLINE));
-    g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
-    return stats;
 }
 
 /*
@@ -1836,6 +1877,7 @@ static void add_capture_tests(void)
     add_simple_test("capture", "take", test_capture_take);
     add_simple_test("capture", "cut", test_capture_cut);
     add_simple_test("capture", "staged-watch", test_capture_staged_watch);
+    add_simple_test("capture", "rest", test_capture_rest);
     add_simple_test("capture", "restart", test_capture_restart);
     add_simple_test("capture", "write", test_capture_write);
     add_simple_test("capture", "kernel-drops", test_capture_kernel_drops);
