@@ -9,7 +9,7 @@
 #include "af-packet-pace.h"
 
 #define REST_NS (100 * SCALE_US)
-#define FRAMES_PER_REST 8 /* from which on it pays */
+#define FRAMES_PER_REST 5 /* from which on it pays */
 
 void af_packet_pace_init(AfPacketPace *pace)
 {

@@ -31,6 +31,14 @@
 /* Frames that are taken from the receive queue at a time */
 #define BATCH 16
 
+/* Linux 5.14 */
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+#ifndef SOCK_RCVBUF_LOCK
+#define SOCK_RCVBUF_LOCK 2
+#endif
+
 /* Time stamps that the opener asked for come before the auxdata */
 typedef union Control {
     struct cmsghdr align;
@@ -48,6 +56,7 @@ struct AfPacketRx {
     int fd;
     size_t max;
     size_t vnet_hdr_len;
+    int rcvbuf;            /* what SO_RCVBUF was if it was changed, else 0 */
 
     QSIMPLEQ_HEAD(, EarlyFrame) early;
     EarlyFrame *early_taken;
@@ -149,6 +158,42 @@ static int batch_next(AfPacketRx *rx, AfPacketRxFrame *frame)
         parse_auxdata(cmsg, &frame->info);
     }
     return 1;
+}
+
+static int get_int(int fd, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? -1 : value;
+}
+
+static bool set_rcvbuf(int fd, int bytes)
+{
+    return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) == 0;
+}
+
+/* Unless the opener has set it, have as large a queue as anybody may. */
+static void queue_enlarge(AfPacketRx *rx)
+{
+    int lock = get_int(rx->fd, SO_BUF_LOCK);
+    int rcvbuf = get_int(rx->fd, SO_RCVBUF);
+
+    if (lock >= 0 && !(lock & SOCK_RCVBUF_LOCK) &&
+        set_rcvbuf(rx->fd, INT_MAX / 2)) { /* net.core.rmem_max limits it */
+        rx->rcvbuf = rcvbuf;
+    }
+}
+
+/* The kernel doubles what it is given, to have room for its own. */
+static void queue_restore(AfPacketRx *rx)
+{
+    int lock = 0;
+
+    if (rx->rcvbuf) {
+        set_rcvbuf(rx->fd, rx->rcvbuf / 2);
+        setsockopt(rx->fd, SOL_SOCKET, SO_BUF_LOCK, &lock, sizeof(lock));
+    }
 }
 
 /* Returns: how many frames there were. */
@@ -319,14 +364,11 @@ static void early_push(AfPacketRx *rx, const AfPacketRxFrame *frame)
 static void early_collect(AfPacketRx *rx)
 {
     AfPacketRxFrame frame;
-    int rcvbuf = 0;
-    socklen_t len = sizeof(rcvbuf);
     int64_t room;
     int ret = 1;
 
     /* No more than this can be waiting; a flood may go on and on */
-    getsockopt(rx->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, &len);
-    for (room = rcvbuf; ret && (room > 0 || batch_left(rx)); ) {
+    for (room = get_int(rx->fd, SO_RCVBUF); ret && (room > 0 || batch_left(rx)); ) {
         ret = batch_next(rx, &frame);
         if (ret > 0) {
             early_push(rx, &frame);
@@ -362,6 +404,7 @@ AfPacketRx *af_packet_rx_new(int fd, size_t max, size_t vnet_hdr_len)
     rx->vnet_hdr_len = vnet_hdr_len;
     rx->buf = g_malloc(BATCH * buf_stride(rx));
     QSIMPLEQ_INIT(&rx->early);
+    queue_enlarge(rx);
     early_collect(rx);
     ring_start(rx);
     return rx;
@@ -381,6 +424,7 @@ size_t af_packet_rx_stop(AfPacketRx *rx)
     } else {
         n += batch_left(rx) + queue_discard(rx);
     }
+    queue_restore(rx);
     return n;
 }
 

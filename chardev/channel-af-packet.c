@@ -23,6 +23,7 @@
 
 #define TXQ_MAX_BYTES (4 * MiB)
 #define TX_BUDGET 64 /* frames per dispatch */
+#define RX_DROP_BUDGET 256 /* frames per read that gives none */
 
 /* All times are in microseconds of g_get_monotonic_time() */
 #define LOOK_INTERVAL G_USEC_PER_SEC
@@ -261,14 +262,14 @@ static bool rx_ready(const QIOChannelAfPacket *ioc)
     return rx_open(ioc) && af_packet_rx_ready(ioc->rx);
 }
 
-/* Stage a frame if there is one.  Returns: false if there will be none. */
+/* Stage or drop a frame, or an error.  Returns: false if there was none. */
 static bool rx_receive(QIOChannelAfPacket *ioc)
 {
     AfPacketRxFrame frame;
     int ret;
 
     if (!rx_open(ioc)) {
-        return !ioc->ended;
+        return false;
     }
 
     ret = af_packet_rx_next(ioc->rx, &frame);
@@ -279,22 +280,36 @@ static bool rx_receive(QIOChannelAfPacket *ioc)
         rx_error(ioc, -ret);
     } else {
         af_packet_pace_update(&ioc->pace);
-        return !ioc->ended;
+        return false;
     }
     return true;
+}
+
+/*
+ * Stage a frame, unless there is none, or many have to be dropped first.
+ * Returns: false if there was none.
+ */
+static bool rx_fill(QIOChannelAfPacket *ioc)
+{
+    int budget = RX_DROP_BUDGET;
+    bool received = true;
+
+    while (!ioc->staged_len && received && budget--) {
+        received = rx_receive(ioc);
+    }
+    return received;
 }
 
 ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
                                    const uint8_t **buf)
 {
+    bool received;
     size_t len;
 
     QEMU_LOCK_GUARD(&ioc->lock);
-    if (!ioc->staged_len && !rx_receive(ioc)) {
-        return 0;
-    }
+    received = rx_fill(ioc);
     if (!ioc->staged_len) {
-        return QIO_CHANNEL_ERR_BLOCK;
+        return received || !ioc->ended ? QIO_CHANNEL_ERR_BLOCK : 0;
     }
 
     len = MIN(max, ioc->staged_len);

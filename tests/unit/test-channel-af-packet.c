@@ -45,6 +45,11 @@
 #define PACKET_IGNORE_OUTGOING 23
 #endif
 
+/* Linux 5.14 */
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+
 /* Linux 6.4 */
 #ifndef PACKET_VNET_HDR_SZ
 #define PACKET_VNET_HDR_SZ 24
@@ -669,6 +674,62 @@ static void test_capture_early(void)
 static void test_capture_reserve(void)
 {
     do_test_capture_early(100);
+}
+
+/* Frames that have to be dropped do not hold up the next one. */
+static void test_capture_drop_many(void)
+{
+    const uint8_t *buf;
+    ssize_t len;
+    int size = 0;
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_RCVBUF, &size,
+                               sizeof(size)), ==, 0);
+    peer_flood(&r, 1514, 100);
+    peer_send(&r, 60, 1);
+    do {
+        len = qio_channel_af_packet_take(r.ioc, 2048, &buf);
+        g_assert_cmpint(len, >, 0);
+    } while (len != 64);
+    g_assert_cmpuint(rig_stats(&r).dropped_kernel, >, 50);
+    rig_free(&r);
+}
+
+static int get_int(int fd, int option)
+{
+    int value;
+    socklen_t len = sizeof(value);
+
+    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, option, &value, &len), ==, 0);
+    return value;
+}
+
+/* The receive buffer is enlarged, but not if the opener has set it. */
+static void test_capture_rcvbuf(void)
+{
+    const int chosen = 10000;
+    int fd, before, lock;
+    Rig r = { .mode = CAPTURE };
+
+    veth_add(IFNAME, PEER);
+    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+
+    fd = packet_open(IFNAME, TEST_ETHERTYPE);
+    before = get_int(fd, SO_RCVBUF);
+    lock = get_int(fd, SO_BUF_LOCK);
+    rig_connect(&r, dup(fd), &(ChardevAfPacketStats) {});
+    g_assert_cmpint(get_int(fd, SO_RCVBUF), >, before);
+    rig_disconnect(&r);
+    g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, before);
+    g_assert_cmpint(get_int(fd, SO_BUF_LOCK), ==, lock);
+
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &chosen,
+                               sizeof(chosen)), ==, 0);
+    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, 2 * chosen);
+    rig_free(&r);
 }
 
 /* There can't be a ring, and all goes well without it. */
@@ -1884,6 +1945,8 @@ static void add_capture_tests(void)
     add_simple_test("capture", "early", test_capture_early);
     add_simple_test("capture", "reserve", test_capture_reserve);
     add_simple_test("capture", "no-ring", test_capture_no_ring);
+    add_simple_test("capture", "drop-many", test_capture_drop_many);
+    add_simple_test("capture", "rcvbuf", test_capture_rcvbuf);
     add_simple_test("capture", "partial-checksum", test_partial_checksum);
     for (i = 0; i < ARRAY_SIZE(vlan_cases); i++) {
         add_test("capture/vlan", vlan_cases[i].name, GINT_TO_POINTER(i),
