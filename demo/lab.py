@@ -33,6 +33,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 SO_RCVBUFFORCE = 33
 SOL_PACKET = 263
+PACKET_VNET_HDR = 15
 PACKET_IGNORE_OUTGOING = 23
 ETH_P_ALL = 3
 SIOCETHTOOL = 0x8946
@@ -177,7 +178,19 @@ def checksums_in_software(interface):
         fcntl.ioctl(control, SIOCETHTOOL, request)
 
 
-def capture_socket(cleanup, interface, sent_too):
+def packet_socket(cleanup, vnet_hdr):
+    """Open a packet socket, to be bound yet.
+
+    With vnet_hdr, a header before each frame tells what a network card is to
+    do with it: segmentation, checksum.
+    """
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    cleanup.enter_context(opened)
+    opened.setsockopt(SOL_PACKET, PACKET_VNET_HDR, vnet_hdr)
+    return opened
+
+
+def capture_socket(cleanup, interface, sent_too, vnet_hdr=False):
     """Open the socket behind a chardev with af-packet-mode=capture.
 
     Unless sent_too, it does not hear what this host sends out of the
@@ -186,8 +199,7 @@ def capture_socket(cleanup, interface, sent_too):
     interface until then.  The queue is made long enough for TCP's bursts,
     which takes root's own privilege, not that of a user namespace.
     """
-    capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    cleanup.enter_context(capture)
+    capture = packet_socket(cleanup, vnet_hdr)
     capture.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, not sent_too)
     with contextlib.suppress(PermissionError):
         capture.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 * 1024 * 1024)
@@ -195,13 +207,12 @@ def capture_socket(cleanup, interface, sent_too):
     return capture
 
 
-def inject_socket(cleanup, interface):
+def inject_socket(cleanup, interface, vnet_hdr=False):
     """Open the socket behind a chardev with af-packet-mode=inject.
 
     Protocol 0: it hears nothing.
     """
-    inject = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    cleanup.enter_context(inject)
+    inject = packet_socket(cleanup, vnet_hdr)
     inject.bind((interface, 0))
     return inject
 
@@ -235,12 +246,14 @@ def netdev_pair(one, other):
             f"-netdev hubport,id={other},hubid=1,netdev={one}")
 
 
-def redirect(netdev, source, sink):
+def redirect(netdev, source, sink, vnet_hdr=False):
     """Return the options that lead records from one chardev to another.
 
     With queue=tx a netdev's filters come in the order of the options.
     """
     redirector = "-object filter-redirector,queue=tx"
+    if vnet_hdr:
+        redirector += ",vnet_hdr_support=on"
     return [f"{redirector},netdev={netdev},id={netdev}-in,indev={source}",
             f"{redirector},netdev={netdev},id={netdev}-out,outdev={sink}"]
 
