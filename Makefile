@@ -7,6 +7,7 @@ help:
 	@echo 'make demo        show it: QEMU as the wire between two network namespaces'
 	@echo 'make demo-guest  show it: what a Linux guest sends and receives, in tcpdump'
 	@echo 'make check       run the tests: those of the series, and those of QEMU that it touches'
+	@echo 'make soak        ten minutes of numbered frames and broken links; SECONDS=60 for less'
 	@echo 'make qemu        build it: build/qemu-system-x86_64'
 	@echo 'make tree        assemble it: tree/, a git tree of QEMU with the series as commits'
 	@echo 'make export      write the commits in tree/ back to the patches and new files here'
@@ -25,6 +26,10 @@ demo-guest: packages-guest qemu
 
 check: packages-test qemu
 	@dev/test
+
+SECONDS = 600
+soak: packages-soak qemu
+	@demo/soak $(SECONDS)
 
 qemu: packages-build tree
 	@dev/build
@@ -46,4 +51,4 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check qemu tree export series clean
+.PHONY: help demo demo-guest check soak qemu tree export series clean

@@ -7,6 +7,7 @@ no names, only descriptors: however a demo ends, the kernel removes them and
 what is in them together with the last process.
 """
 
+import collections
 import contextlib
 import ctypes
 import fcntl
@@ -28,7 +29,8 @@ PINGS = 5
 QEMU = os.environ.get("QEMU", str(REPOSITORY / "build/qemu-system-x86_64"))
 
 # linux/sched.h, asm/socket.h, linux/if_packet.h, linux/if_ether.h,
-# linux/sockios.h, linux/ethtool.h
+# linux/sockios.h, linux/ethtool.h, linux/netlink.h, linux/rtnetlink.h,
+# linux/if_link.h
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 SO_RCVBUFFORCE = 33
@@ -38,6 +40,19 @@ PACKET_IGNORE_OUTGOING = 23
 ETH_P_ALL = 3
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17
+NETLINK_ROUTE = 0
+NLMSG_DONE = 3
+NLM_F_REQUEST = 1
+NLM_F_MULTI = 2
+NLM_F_DUMP = 0x300
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+RTMGRP_LINK = 1
+IFLA_IFNAME = 3
+IFLA_STATS64 = 23
+LINK_COUNTERS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes",
+                 "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -178,6 +193,76 @@ def checksums_in_software(interface):
         fcntl.ioctl(control, SIOCETHTOOL, request)
 
 
+class LinkCounters:
+    """What the interfaces of a namespace count, also those that are gone.
+
+    The kernel tells a removed interface's last counters once, to whoever
+    listens by then.
+    """
+
+    def __init__(self, cleanup, namespace):
+        with inside(namespace):
+            self.news, self.questions = (
+                cleanup.enter_context(socket.socket(
+                    socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE))
+                for _ in range(2))
+        self.news.bind((0, RTMGRP_LINK))
+        self.news.setblocking(False)
+        self.questions.settimeout(10)
+        self.removed = collections.defaultdict(collections.Counter)
+
+    def total(self, interface):
+        """Return the counters of all interfaces that have had this name."""
+        self.hear()
+        request = struct.pack("IHHIIBxHiII", 32, RTM_GETLINK,
+                              NLM_F_REQUEST | NLM_F_DUMP, 0, 0, 0, 0, 0, 0, 0)
+        self.questions.send(request)
+        total = self.removed[interface].copy()
+        for kind, name, counters in self.receive(self.questions):
+            if kind == RTM_NEWLINK and name == interface:
+                total += counters
+        return total
+
+    def hear(self):
+        """Note the counters of interfaces that have been removed."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                for kind, name, counters in self.receive(self.news):
+                    if kind == RTM_DELLINK:
+                        self.removed[name] += counters
+
+    @staticmethod
+    def receive(netlink):
+        """Yield kind, interface and counters of a message's parts.
+
+        The reply to a dump has more than one message.
+        """
+        more = True
+        while more:
+            message = netlink.recv(1 << 20)
+            more = False
+            while message:
+                size, kind, flags = struct.unpack_from("IHH", message)
+                if kind in (RTM_NEWLINK, RTM_DELLINK):
+                    more = flags & NLM_F_MULTI
+                    yield kind, *link_counters(message[32:size])
+                elif kind == NLMSG_DONE:
+                    more = False
+                message = message[(size + 3) & ~3:]
+
+
+def link_counters(attributes):
+    """Return an interface's name and counters from its netlink attributes."""
+    found = {}
+    while attributes:
+        size, kind = struct.unpack_from("HH", attributes)
+        found[kind] = attributes[4:size]
+        attributes = attributes[(size + 3) & ~3:]
+    counts = struct.unpack_from("8Q", found[IFLA_STATS64])
+    return (found[IFLA_IFNAME].rstrip(b"\0").decode(),
+            collections.Counter(dict(zip(LINK_COUNTERS, counts))))
+
+
 def packet_socket(cleanup, vnet_hdr):
     """Open a packet socket, to be bound yet.
 
@@ -215,6 +300,46 @@ def inject_socket(cleanup, interface, vnet_hdr=False):
     inject = packet_socket(cleanup, vnet_hdr)
     inject.bind((interface, 0))
     return inject
+
+
+class Traffic:
+    """A process of traffic.c: a sender or a receiver of numbered frames.
+
+    It ends by itself when this process does.
+    """
+
+    def __init__(self, cleanup, program, *arguments):
+        self.process = cleanup.enter_context(subprocess.Popen(
+            [program, *map(str, arguments)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+
+    def counters(self):
+        """Return what it has counted so far."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def finish(self):
+        """Let it end; return what it has counted."""
+        self.process.stdin.close()
+        return self.read()
+
+    def read(self):
+        """Return a line of counters."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise Trouble(f"{shlex.join(self.process.args)} has ended")
+        counters = (word.split("=") for word in line.split())
+        return {name: int(value) for name, value in counters}
+
+
+def build_traffic(cleanup):
+    """Compile traffic.c; return the program's path."""
+    folder = cleanup.enter_context(tempfile.TemporaryDirectory())
+    program = os.path.join(folder, "traffic")
+    run(["gcc", "-O2", "-Wall", "-Werror", "-o", program,
+         str(REPOSITORY / "demo/traffic.c")])
+    return program
 
 
 def ping(address):
@@ -300,10 +425,11 @@ class Qemu:
         self.reply()
         self.command("qmp_capabilities")
 
-    def command(self, name, **arguments):
-        """Run a QMP command; return its result."""
+    def command(self, name, *passed, **arguments):
+        """Run a QMP command, passing sockets with it; return its result."""
         request = json.dumps({"execute": name, "arguments": arguments})
-        self.monitor.sendall(request.encode())
+        socket.send_fds(self.monitor, [request.encode()],
+                        [s.fileno() for s in passed])
         while True:
             reply = self.reply()
             if "error" in reply:
@@ -317,6 +443,11 @@ class Qemu:
         if not line:
             raise Trouble("QEMU left the monitor")
         return json.loads(line)
+
+    def statistics(self, name):
+        """Return the counters of a chardev on a packet socket."""
+        return self.command("qom-get", path=f"/chardevs/{name}",
+                            property="af-packet-stats")
 
     def capabilities(self):
         """Return the effective capabilities, as the kernel prints them."""
@@ -344,7 +475,7 @@ class Qemu:
         self.process.wait()
         if isinstance(error, TROUBLES) and (status or self.complaints()):
             raise Trouble(f"{error}\nQEMU's exit status: {status}\n"
-                          f"{self.complaints()}".strip()) from error
+                          f"{self.complaints()[:2000]}".strip()) from error
 
 
 def print_counters(qemu, chardevs):
@@ -352,8 +483,7 @@ def print_counters(qemu, chardevs):
     print(f"{'chardev':15} {'frames':>9} {'bytes':>12}  dropped")
     idle = []
     for name in chardevs:
-        stats = qemu.command("qom-get", path=f"/chardevs/{name}",
-                             property="af-packet-stats")
+        stats = qemu.statistics(name)
         drops = [f"{reason.removeprefix('dropped-')} {number}"
                  for reason, number in stats.items()
                  if reason.startswith("dropped-") and number]
