@@ -7,12 +7,13 @@ help:
 	@echo 'make demo        show it: QEMU as the wire between two network namespaces'
 	@echo 'make demo-guest  show it: what a Linux guest sends and receives, in tcpdump'
 	@echo 'make check       run the tests: those of the series, and those of QEMU that it touches'
+	@echo 'make check-asan  run those of the series with AddressSanitizer, LeakSanitizer and UBSan'
 	@echo 'make soak        ten minutes of numbered frames and broken links; SECONDS=60 for less'
 	@echo 'make qemu        build it: build/qemu-system-x86_64'
 	@echo 'make tree        assemble it: tree/, a git tree of QEMU with the series as commits'
 	@echo 'make export      write the commits in tree/ back to the patches and new files here'
 	@echo 'make series      write complete mails to series/, for "git am" in another QEMU tree'
-	@echo 'make clean       remove tree/, build/ and series/'
+	@echo 'make clean       remove tree/, build*/ and series/'
 	@echo
 	@echo 'QEMU_SRC=path    take the QEMU source in path: a git checkout or an unpacked release'
 	@echo 'BASE=version     for that QEMU, instead of the first that the file "base" names'
@@ -26,6 +27,10 @@ demo-guest: packages-guest qemu
 
 check: packages-test qemu
 	@dev/test
+
+check-asan: packages-test packages-build tree
+	@dev/build build-asan --enable-asan --enable-ubsan
+	@dev/test build-asan
 
 SECONDS = 600
 soak: packages-soak qemu
@@ -51,4 +56,4 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check soak qemu tree export series clean
+.PHONY: help demo demo-guest check check-asan soak qemu tree export series clean
