@@ -8,6 +8,7 @@ help:
 	@echo 'make demo-guest  show it: what a Linux guest sends and receives, in tcpdump'
 	@echo 'make check       run the tests: those of the series, and those of QEMU that it touches'
 	@echo 'make check-asan  run those of the series with AddressSanitizer, LeakSanitizer and UBSan'
+	@echo 'make fuzz        run the fuzzer for ten minutes; SECONDS=30 for less'
 	@echo 'make soak        ten minutes of numbered frames and broken links; SECONDS=60 for less'
 	@echo 'make qemu        build it: build/qemu-system-x86_64'
 	@echo 'make tree        assemble it: tree/, a git tree of QEMU with the series as commits'
@@ -33,6 +34,9 @@ check-asan: packages-test packages-build tree
 	@dev/test build-asan
 
 SECONDS = 600
+fuzz: packages-fuzz qemu
+	@dev/fuzz $(SECONDS)
+
 soak: packages-soak qemu
 	@demo/soak $(SECONDS)
 
@@ -56,4 +60,4 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check check-asan soak qemu tree export series clean
+.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean

@@ -205,11 +205,25 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
     return len;
 }
 
-/* Nothing that is not to be read by recvmmsg() */
+/* To throw away what nobody has read, or to see whether there is something */
 ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
 {
-    errno = EAGAIN;
-    return -1;
+    uint8_t fate = take_int(1);
+
+    if (flags & MSG_ERRQUEUE || !input_len || kernel.n_received >= FRAMES_MAX) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (fate == 0) {
+        errno = ENETDOWN;
+        return -1;
+    }
+    kernel.n_received++;
+    if (fate == 1) {
+        errno = EINVAL;
+        return -1;
+    }
+    return len;
 }
 
 static void give_control(struct msghdr *msg)
