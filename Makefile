@@ -10,6 +10,7 @@ help:
 	@echo 'make check-asan  run those of the series with AddressSanitizer, LeakSanitizer and UBSan'
 	@echo 'make fuzz        run the fuzzer for ten minutes; SECONDS=30 for less'
 	@echo 'make soak        ten minutes of numbered frames and broken links; SECONDS=60 for less'
+	@echo 'make bench       measure: CPU time per frame, latency, bursts; against a relay and bare loops'
 	@echo 'make qemu        build it: build/qemu-system-x86_64'
 	@echo 'make tree        assemble it: tree/, a git tree of QEMU with the series as commits'
 	@echo 'make export      write the commits in tree/ back to the patches and new files here'
@@ -40,6 +41,9 @@ fuzz: packages-fuzz qemu
 soak: packages-soak qemu
 	@demo/soak $(SECONDS)
 
+bench: packages-bench qemu
+	@bench/bench
+
 qemu: packages-build tree
 	@dev/build
 
@@ -60,4 +64,4 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean
+.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench
