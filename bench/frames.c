@@ -305,7 +305,7 @@ static bool await_drained(int reader)
  */
 static int cmd_bursts(int fd, size_t size, uint64_t count, uint64_t reader)
 {
-    const struct sched_param priority = { .sched_priority = 1 };
+    const struct sched_param priority = { .sched_priority = 2 };
     Frame *f = make_frame(size);
     uint64_t i = 0, end;
 
