@@ -52,6 +52,7 @@
 #define RING_BLOCK (256 * 1024)
 #define RETIRE_MS 1
 #define PING_GAP_US 200
+#define EXTRAS_MAX 4
 
 /*
  * The process
@@ -246,7 +247,7 @@ static void send_frame(int fd, Frame *f, uint32_t number)
 }
 
 /* The bare loop that injecting is compared to */
-static int cmd_send(int fd, size_t size, uint64_t count, uint64_t unused)
+static int cmd_send(int fd, size_t size, uint64_t count, const int *unused)
 {
     Frame *f = make_frame(size);
     uint64_t i;
@@ -259,7 +260,7 @@ static int cmd_send(int fd, size_t size, uint64_t count, uint64_t unused)
 }
 
 /* A steady rate, for which it needs a CPU of its own */
-static int cmd_pace(int fd, size_t size, uint64_t count, uint64_t rate)
+static int cmd_pace(int fd, size_t size, uint64_t count, const int *rate)
 {
     Frame *f = make_frame(size);
     uint64_t i, began;
@@ -267,7 +268,7 @@ static int cmd_pace(int fd, size_t size, uint64_t count, uint64_t rate)
     start();
     began = now();
     for (i = 0; i < count; i++) {
-        while (now() - began < i * 1000000000ull / rate) {
+        while (now() - began < i * 1000000000ull / *rate) {
         }
         send_frame(fd, f, i);
     }
@@ -281,29 +282,36 @@ static uint64_t burst_frames(size_t size)
     return frames < BURST_FRAMES ? frames : BURST_FRAMES;
 }
 
-/* Returns: false if the reader stands still. */
-static bool await_drained(int reader)
+/*
+ * Wait until there is nothing to read at any of these descriptors, which
+ * others read from.  Returns: false if they stand still.
+ */
+static bool await_drained(const int *readers)
 {
-    struct pollfd p = { .fd = reader, .events = POLLIN };
+    struct pollfd p[EXTRAS_MAX];
     uint64_t give_up = now() + STALL_SEC * 1000000000ull;
+    nfds_t n;
 
+    for (n = 0; readers[n] >= 0; n++) {
+        p[n] = (struct pollfd) { .fd = readers[n], .events = POLLIN };
+    }
     do {
         if (now() > give_up) {
             return false;
         }
         usleep(BURST_GAP_US);
-    } while (poll(&p, 1, 0) > 0);
+    } while (poll(p, n, 0) > 0);
     return true;
 }
 
 /*
  * A path at full load that loses nothing: one burst, then the next when the
- * other descriptor of the same socket has nothing more to read.  With real
- * time priority, on the same CPU as whoever reads, a burst is complete before
- * its first frame is read.  So how many frames a reader finds, and what a
- * frame costs it, does not depend on how fast this process is.
+ * path has nothing more to read.  With a higher priority, on the same CPU as
+ * whoever reads, a burst is complete before its first frame is read.  So how
+ * many frames a reader finds, and what a frame costs it, does not depend on
+ * how fast this process is.
  */
-static int cmd_bursts(int fd, size_t size, uint64_t count, uint64_t reader)
+static int cmd_bursts(int fd, size_t size, uint64_t count, const int *readers)
 {
     const struct sched_param priority = { .sched_priority = 2 };
     Frame *f = make_frame(size);
@@ -317,7 +325,7 @@ static int cmd_bursts(int fd, size_t size, uint64_t count, uint64_t reader)
         for (end = i + burst_frames(size); i < end && i < count; i++) {
             send_frame(fd, f, i);
         }
-        if (!await_drained(reader)) {
+        if (!await_drained(readers)) {
             break;
         }
     }
@@ -328,7 +336,7 @@ static int cmd_bursts(int fd, size_t size, uint64_t count, uint64_t reader)
  * Bare loops that capturing is compared to
  */
 
-static int cmd_recv(int fd, size_t size, uint64_t count, uint64_t unused)
+static int cmd_recv(int fd, size_t size, uint64_t count, const int *unused)
 {
     uint8_t *payload = allocate(FRAME_MAX);
     uint64_t i;
@@ -346,7 +354,7 @@ static int cmd_recv(int fd, size_t size, uint64_t count, uint64_t unused)
     return end_with(i, 0, 0);
 }
 
-static int cmd_recvmmsg(int fd, size_t size, uint64_t count, uint64_t unused)
+static int cmd_recvmmsg(int fd, size_t size, uint64_t count, const int *unused)
 {
     struct mmsghdr messages[BATCH] = {};
     struct iovec vectors[BATCH];
@@ -408,7 +416,7 @@ static void check_ring_frame(const uint8_t *ethernet, size_t len, size_t size)
     check_frame(ethernet - vnet_len, len + vnet_len, size);
 }
 
-static int cmd_ring2(int fd, size_t size, uint64_t count, uint64_t unused)
+static int cmd_ring2(int fd, size_t size, uint64_t count, const int *unused)
 {
     const size_t slot = is_gso(size) ? 128 * 1024 : 2048;
     const struct tpacket_req request = {
@@ -450,7 +458,7 @@ static uint64_t read_block(struct tpacket_hdr_v1 *block, size_t size)
     return block->num_pkts;
 }
 
-static int cmd_ring3(int fd, size_t size, uint64_t count, uint64_t unused)
+static int cmd_ring3(int fd, size_t size, uint64_t count, const int *unused)
 {
     const struct tpacket_req3 request = {
         .tp_block_size = RING_BLOCK,
@@ -552,29 +560,31 @@ static const uint8_t *next_payload(Stream *s, size_t *len)
     }
 }
 
-/* Write records, as many at a time as the socket takes well. */
-static int cmd_source(int fd, size_t size, uint64_t count, uint64_t unused)
+/* The same bursts as records */
+static int cmd_source(int fd, size_t size, uint64_t count, const int *readers)
 {
-    const size_t chunk = 64 * 1024;
     Frame *f = make_frame(size);
-    uint8_t *data = allocate(chunk + RECORD_MAX);
-    size_t len = 0;
-    uint64_t i;
+    uint8_t *data = allocate(burst_frames(size) * f->record_len);
+    uint64_t i = 0, end;
+    size_t len;
 
     start();
-    for (i = 0; i < count; i++) {
-        number_frame(f, i);
-        memcpy(data + len, f->record, f->record_len);
-        len += f->record_len;
-        if (len >= chunk || i == count - 1) {
-            write_all(fd, data, len);
-            len = 0;
+    while (i < count) {
+        len = 0;
+        for (end = i + burst_frames(size); i < end && i < count; i++) {
+            number_frame(f, i);
+            memcpy(data + len, f->record, f->record_len);
+            len += f->record_len;
+        }
+        write_all(fd, data, len);
+        if (!await_drained(readers)) {
+            break;
         }
     }
-    return end_with(count, 0, 0);
+    return end_with(i, 0, 0);
 }
 
-static int cmd_sink(int fd, size_t size, uint64_t count, uint64_t unused)
+static int cmd_sink(int fd, size_t size, uint64_t count, const int *unused)
 {
     Stream *s = make_stream(fd, size);
     const uint8_t *payload;
@@ -609,7 +619,7 @@ static void await_read(int stream)
 }
 
 static int cmd_relay_capture(int fd, size_t size, uint64_t count,
-                             uint64_t stream)
+                             const int *stream)
 {
     const size_t head_len = record_head_len_of(size);
     uint8_t *record = allocate(RECORD_MAX);
@@ -626,16 +636,16 @@ static int cmd_relay_capture(int fd, size_t size, uint64_t count,
             break;
         }
         head[0] = htonl(len);
-        write_all(stream, record, head_len + len);
+        write_all(*stream, record, head_len + len);
     }
-    await_read(stream);
+    await_read(*stream);
     return end_with(i, 0, 0);
 }
 
 static int cmd_relay_inject(int fd, size_t size, uint64_t count,
-                            uint64_t stream)
+                            const int *stream)
 {
-    Stream *s = make_stream(stream, size);
+    Stream *s = make_stream(*stream, size);
     const uint8_t *payload;
     uint64_t i;
     size_t len;
@@ -664,20 +674,20 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int cmd_ping(int fd, size_t size, uint64_t count, uint64_t back)
+static int cmd_ping(int fd, size_t size, uint64_t count, const int *back)
 {
     uint64_t *times = allocate(count * sizeof(*times)), i, began;
     uint8_t *payload = allocate(FRAME_MAX);
     Frame *f = make_frame(size);
     ssize_t len;
 
-    set_stall(back);
+    set_stall(*back);
     start();
     for (i = 0; i < count; i++) {
         usleep(PING_GAP_US);
         began = now();
         send_frame(fd, f, i);
-        len = recv(back, payload, FRAME_MAX, 0);
+        len = recv(*back, payload, FRAME_MAX, 0);
         if (len < 0) {
             break;
         }
@@ -691,32 +701,40 @@ static int cmd_ping(int fd, size_t size, uint64_t count, uint64_t back)
 
 static const struct Command {
     const char *name;
-    int (*run)(int fd, size_t size, uint64_t count, uint64_t extra);
+    int (*run)(int fd, size_t size, uint64_t count, const int *extra);
 } commands[] = {
     { "send", cmd_send },
-    { "pace", cmd_pace },               /* frames per second */
-    { "bursts", cmd_bursts },           /* the reader's socket */
+    { "pace", cmd_pace },               /* extra: frames per second */
+    { "bursts", cmd_bursts },           /* descriptors of who has to read */
     { "recv", cmd_recv },
     { "recvmmsg", cmd_recvmmsg },
     { "ring2", cmd_ring2 },
     { "ring3", cmd_ring3 },
-    { "source", cmd_source },
+    { "source", cmd_source },           /* the same */
     { "sink", cmd_sink },
     { "relay-capture", cmd_relay_capture },  /* the stream */
     { "relay-inject", cmd_relay_inject },    /* the stream */
     { "ping", cmd_ping },               /* the socket where it comes back */
+    { }
 };
 
 int main(int argc, char **argv)
 {
-    size_t i;
+    int extra[EXTRAS_MAX + 1];
+    int i;
 
-    for (i = 0; argc == 6 && i < sizeof(commands) / sizeof(*commands); i++) {
+    if (argc < 5 || argc > 5 + EXTRAS_MAX) {
+        wrong("usage: frames COMMAND FD FRAME-SIZE COUNT [EXTRA...]");
+    }
+    for (i = 5; i < argc; i++) {
+        extra[i - 5] = atoi(argv[i]);
+    }
+    extra[i - 5] = -1;
+    for (i = 0; commands[i].name; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             return commands[i].run(atoi(argv[2]), strtoull(argv[3], NULL, 10),
-                                   strtoull(argv[4], NULL, 10),
-                                   strtoull(argv[5], NULL, 10));
+                                   strtoull(argv[4], NULL, 10), extra);
         }
     }
-    wrong("usage: frames COMMAND FD FRAME-SIZE COUNT EXTRA");
+    wrong("there is no such command");
 }
