@@ -44,6 +44,10 @@ soak: packages-soak qemu
 bench: packages-bench qemu
 	@bench/bench
 
+# some seconds: does the benchmark itself still work?
+bench-check: packages-bench qemu
+	@bench/bench --check
+
 qemu: packages-build tree
 	@dev/build
 
@@ -64,4 +68,4 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench
+.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench bench-check

@@ -41,6 +41,7 @@
 #define SEQUENCE_AT (TCP_AT + 4)    /* TCP's own, where there is TCP */
 #define STALL_SEC 2                 /* nothing for so long: the rest is lost */
 #define STALL_MS (STALL_SEC * 1000)
+#define LIFE_SEC 120                /* whatever happens */
 
 /* Of one burst; twice as much fits into the queue that bench/bench asks for */
 #define BURST_FRAMES 256
@@ -730,6 +731,7 @@ int main(int argc, char **argv)
         extra[i - 5] = atoi(argv[i]);
     }
     extra[i - 5] = -1;
+    alarm(LIFE_SEC);
     for (i = 0; commands[i].name; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             return commands[i].run(atoi(argv[2]), strtoull(argv[3], NULL, 10),
