@@ -12,6 +12,7 @@ help:
 	@echo 'make soak        ten minutes of numbered frames and broken links; SECONDS=60 for less'
 	@echo 'make bench       measure: CPU time per frame, latency, bursts; against a relay and bare loops'
 	@echo 'make qemu        build it: build/qemu-system-x86_64'
+	@echo 'make qemu        build it: build/qemu-system-x86_64, and af-packet-exec'
 	@echo 'make tree        assemble it: tree/, a git tree of QEMU with the series as commits'
 	@echo 'make export      write the commits in tree/ back to the patches and new files here'
 	@echo 'make series      write complete mails to series/, for "git am" in another QEMU tree'
