@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import pathlib
+import select
 import shlex
 import signal
 import socket
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 OWN_NAMESPACE = "/proc/self/ns/net"
@@ -181,6 +183,14 @@ def ip(arguments):
     run(["ip", *arguments.split()])
 
 
+def veth(here, there, namespace):
+    """Make a veth pair, with one end in another namespace; that is up."""
+    place = f"/proc/{os.getpid()}/fd/{namespace.fileno()}"
+    ip(f"link add name {here} type veth peer name {there} netns {place}")
+    with inside(namespace):
+        ip(f"link set {there} up")
+
+
 def checksums_in_software(interface):
     """Let an interface send only complete frames: checksummed, not over MTU.
 
@@ -263,7 +273,7 @@ def link_counters(attributes):
             collections.Counter(dict(zip(LINK_COUNTERS, counts))))
 
 
-def packet_socket(cleanup, vnet_hdr):
+def packet_socket(cleanup, vnet_hdr=False):
     """Open a packet socket, to be bound yet.
 
     With vnet_hdr, a header before each frame tells what a network card is to
@@ -286,8 +296,7 @@ def capture_socket(cleanup, interface, sent_too, vnet_hdr=False):
     """
     capture = packet_socket(cleanup, vnet_hdr)
     capture.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, not sent_too)
-    with contextlib.suppress(PermissionError):
-        capture.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 * 1024 * 1024)
+    lengthen_queue(capture, 4 * 1024 * 1024)
     capture.bind((interface, ETH_P_ALL))
     return capture
 
@@ -340,6 +349,26 @@ def build_traffic(cleanup):
     run(["gcc", "-O2", "-Wall", "-Werror", "-o", program,
          str(REPOSITORY / "demo/traffic.c")])
     return program
+
+
+def lengthen_queue(receiver, size):
+    """Let a socket queue so many bytes; does nothing without privilege."""
+    with contextlib.suppress(PermissionError):
+        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+
+
+def interface_counter(interface, name):
+    """Return a counter of an interface: rx_packets, tx_packets, tx_dropped.
+
+    /proc/net is that of the main thread's namespace, and /sys that of whoever
+    mounted it.
+    """
+    columns = {"rx_packets": 1, "tx_packets": 9, "tx_dropped": 11}
+    text = pathlib.Path("/proc/thread-self/net/dev").read_text()
+    _, _, line = text.partition(f"\n{interface:>6}:")
+    if not line:
+        raise Trouble(f"there is no interface {interface}")
+    return int(line.split()[columns[name]])
 
 
 def ping(address):
@@ -399,22 +428,23 @@ def setpriv(privileged):
 class Qemu:
     """A QEMU process, and its monitor on a socket pair.
 
-    What is printed is what is run.
+    What is printed is what is run; quiet prints nothing.
     """
 
-    def __init__(self, cleanup, options, sockets, privileged):
+    def __init__(self, cleanup, options, sockets, privileged, quiet=False):
         if not os.access(QEMU, os.X_OK):
             raise Trouble(f"no QEMU at {QEMU}: run `make qemu`, "
                           "or name one in the environment variable QEMU")
         self.errors = cleanup.enter_context(tempfile.TemporaryFile("w+"))
         self.monitor, theirs = map(cleanup.enter_context, socket.socketpair())
-        self.monitor.settimeout(10)
-        self.replies = cleanup.enter_context(self.monitor.makefile())
+        self.received = b""
+        self.events = []
         lines = [setpriv(privileged), shlex.quote(QEMU), *options,
                  f"-chardev socket,id=qmp,fd={theirs.fileno()} "
                  "-mon chardev=qmp,mode=control"]
-        print("QEMU, which inherits the descriptors:\n")
-        print(" \\\n    ".join(lines), end="\n\n")
+        if not quiet:
+            print("QEMU, which inherits the descriptors:\n")
+            print(" \\\n    ".join(lines), end="\n\n")
         self.process = subprocess.Popen(
             shlex.split(" ".join(lines)), stdin=subprocess.DEVNULL,
             stderr=self.errors,
@@ -425,7 +455,7 @@ class Qemu:
         self.reply()
         self.command("qmp_capabilities")
 
-    def command(self, name, *passed, **arguments):
+    def command(self, name, /, *passed, **arguments):
         """Run a QMP command, passing sockets with it; return its result."""
         request = json.dumps({"execute": name, "arguments": arguments})
         socket.send_fds(self.monitor, [request.encode()],
@@ -437,12 +467,53 @@ class Qemu:
             if "return" in reply:
                 return reply["return"]
 
+    def getfd(self, name, file):
+        """Pass a descriptor to QEMU, which has it under a name then."""
+        self.command("getfd", file, fdname=name)
+
+    def wait_for_event(self, seconds, name, **data):
+        """Return the next event of a name, with that data; it is a dict.
+
+        None stands for one that does not come in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            while self.events:
+                event = self.events.pop(0)
+                if event["event"] == name and \
+                        data.items() <= event.get("data", {}).items():
+                    return event
+            if not self.receive(deadline - time.monotonic()):
+                return None
+
     def reply(self):
-        """Return the next message from the monitor."""
-        line = self.replies.readline()
-        if not line:
-            raise Trouble("QEMU left the monitor")
-        return json.loads(line)
+        """Return the next message from the monitor that is no event."""
+        while True:
+            message = self.receive(10)
+            if message is None:
+                raise Trouble("QEMU's monitor does not answer")
+            if "event" not in message:
+                return message
+
+    def receive(self, seconds):
+        """Return the next message from the monitor; keep it, if an event.
+
+        None stands for one that does not come in time.
+        """
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self.received:
+            left = max(deadline - time.monotonic(), 0)
+            if not select.select([self.monitor], [], [], left)[0]:
+                return None
+            piece = self.monitor.recv(65536)
+            if not piece:
+                raise Trouble("QEMU left the monitor")
+            self.received += piece
+        line, _, self.received = self.received.partition(b"\n")
+        message = json.loads(line)
+        if "event" in message:
+            self.events.append(message)
+        return message
 
     def statistics(self, name):
         """Return the counters of a chardev on a packet socket."""

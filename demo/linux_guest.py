@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A Linux guest for the demos: Debian's cloud kernel, busybox, and a tap.
+
+The kernel is Debian's linux-image-*-cloud-amd64, installed or unpacked into
+the cache folder; the environment variable KERNEL names another vmlinuz.
+"""
+
+import contextlib
+import fcntl
+import lzma
+import os
+import pathlib
+import re
+import shlex
+import struct
+import time
+
+import lab
+
+BUSYBOX = pathlib.Path("/bin/busybox")
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+KERNELS = (pathlib.Path("/boot"),
+           CACHE / "qemu-af-packet-chardev/kernel/boot")
+DRIVERS = ("virtio_pci", "virtio_net")
+BOOT_SECONDS = 120
+
+# What an init has to begin with
+LOAD_DRIVERS = """#!/bin/busybox sh
+for module in $(busybox cat /modules/order); do
+    busybox insmod /modules/$module
+done
+"""
+
+# linux/if_tun.h
+TUNSETIFF = 0x400454ca
+IFF_TAP = 0x0002
+IFF_NO_PI = 0x1000
+IFF_VNET_HDR = 0x4000
+
+
+def find_kernel():
+    """Return the path of the kernel: $KERNEL, or the newest there is."""
+    if "KERNEL" in os.environ:
+        return pathlib.Path(os.environ["KERNEL"])
+    for folder in KERNELS:
+        kernels = sorted(folder.glob("vmlinuz-*-cloud-amd64"), key=numbers)
+        if kernels:
+            return kernels[-1]
+    raise lab.Trouble("no vmlinuz-*-cloud-amd64 in "
+                      f"{' or '.join(map(str, KERNELS))}: name one in the "
+                      "environment variable KERNEL")
+
+
+def numbers(path):
+    """Return the numbers in a file's name, to sort versions by."""
+    return [int(number) for number in re.findall(r"\d+", path.name)]
+
+
+def make_initramfs(folder, kernel, files):
+    """Make an initramfs of busybox, drivers and more files; return its path.
+
+    The files are a dict of path and content, with "init" among them.
+    """
+    root, initrd = folder / "root", folder / "initrd"
+    if not BUSYBOX.exists():
+        raise lab.Trouble(f"{BUSYBOX} is missing: package busybox-static")
+    files = files | {"bin/busybox": BUSYBOX.read_bytes()}
+    modules = {}
+    for driver in DRIVERS:
+        add_module(modules, kernel, driver)
+    files |= {f"modules/{name}": code for name, code in modules.items()}
+    files["modules/order"] = "\n".join(modules).encode()
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+        (root / name).chmod(0o755)
+    names = [str(path.relative_to(root)) for path in sorted(root.rglob("*"))]
+    lab.run([BUSYBOX, "cpio", "-o", "-H", "newc", "-F", initrd], cwd=root,
+            input="\n".join(names))
+    return initrd
+
+
+def add_module(modules, kernel, name):
+    """Add a module's code to a dict, after that of those that it needs."""
+    if name in modules or is_builtin(kernel, name):
+        return
+    code = module_code(kernel, name)
+    needs = re.search(rb"\0depends=([^\0]*)\0", code)[1].decode()
+    for needed in filter(None, needs.split(",")):
+        add_module(modules, kernel, needed)
+    modules[name] = code
+
+
+def is_builtin(kernel, name):
+    """Tell whether a module is a part of the kernel itself."""
+    return f"/{name}.ko" in read(module_tree(kernel) / "modules.builtin")
+
+
+def module_code(kernel, name):
+    """Return the content of a module's file, unpacked."""
+    tree = module_tree(kernel)
+    for path in tree.rglob(f"{name}.ko*"):
+        packed = path.read_bytes()
+        return lzma.decompress(packed) if path.suffix == ".xz" else packed
+    raise lab.Trouble(f"no module {name} in {tree}")
+
+
+def module_tree(kernel):
+    """Return the folder of the kernel's modules: Debian 13's, or 12's."""
+    version = kernel.name.removeprefix("vmlinuz-")
+    root = kernel.parent.parent
+    usr = root / "usr/lib/modules" / version
+    return usr if usr.exists() else root / "lib/modules" / version
+
+
+def open_tap(cleanup, interface):
+    """Make a tap; return it as a file."""
+    try:
+        tap = cleanup.enter_context(open("/dev/net/tun", "r+b", buffering=0))
+    except OSError as error:
+        raise lab.Trouble(f"{error}: load the module tun, or run as root"
+                          ) from error
+    fcntl.ioctl(tap, TUNSETIFF, struct.pack(
+        "16sH22x", interface.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+    lab.ip(f"link set {interface} up")
+    return tap
+
+
+def boot_options(kernel, initrd, console, megabytes):
+    """Return QEMU's options for a guest whose console is a file."""
+    return [
+        f"-machine q35 -accel tcg -m {megabytes} -no-reboot "
+        f"{lab.COMMON_OPTIONS}",
+        f"-kernel {shlex.quote(str(kernel))}",
+        f"-initrd {shlex.quote(str(initrd))}",
+        "-append 'console=ttyS0 loglevel=5 panic=-1'",
+        f"-chardev file,id=console,path={shlex.quote(str(console))}",
+        "-serial chardev:console"]
+
+
+def wait_for(qemu, console, text):
+    """Wait until the guest has written a text to its console."""
+    deadline = time.monotonic() + BOOT_SECONDS
+    while text not in read(console):
+        if time.monotonic() > deadline:
+            raise lab.Trouble(f"no guest after {BOOT_SECONDS} s")
+        qemu.command("query-status")
+        time.sleep(0.2)
+
+
+def read(path):
+    """Return a text file's content; nothing when it isn't there yet."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text(errors="replace")
+    return ""
