@@ -11,12 +11,14 @@ help:
 	@echo 'make fuzz        run the fuzzer for ten minutes; SECONDS=30 for less'
 	@echo 'make soak        ten minutes of numbered frames and broken links; SECONDS=60 for less'
 	@echo 'make bench       measure: CPU time per frame, latency, bursts; against a relay and bare loops'
+	@echo 'make docs        build the manual of this QEMU, as web pages and man pages: manual/'
 	@echo 'make qemu        build it: build/qemu-system-x86_64'
 	@echo 'make qemu        build it: build/qemu-system-x86_64, and af-packet-exec'
 	@echo 'make tree        assemble it: tree/, a git tree of QEMU with the series as commits'
 	@echo 'make export      write the commits in tree/ back to the patches and new files here'
 	@echo 'make series      write complete mails to series/, for "git am" in another QEMU tree'
 	@echo 'make clean       remove tree/, build*/ and series/'
+	@echo 'make clean       remove tree/, build/, manual/ and series/'
 	@echo
 	@echo 'QEMU_SRC=path    take the QEMU source in path: a git checkout or an unpacked release'
 	@echo 'BASE=version     for that QEMU, instead of the first that the file "base" names'
@@ -49,6 +51,9 @@ bench: packages-bench qemu
 bench-check: packages-bench qemu
 	@bench/bench --check
 
+docs: packages-docs tree
+	@dev/docs
+
 qemu: packages-build tree
 	@dev/build
 
@@ -69,4 +74,4 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench bench-check
+.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench bench-check docs
