@@ -6,6 +6,8 @@ export QEMU = $(CURDIR)/build/qemu-system-x86_64
 help:
 	@echo 'make demo        show it: QEMU as the wire between two network namespaces'
 	@echo 'make demo-guest  show it: what a Linux guest sends and receives, in tcpdump'
+	@echo 'make demo-recipes show it: the recipes of the manual, as they are written there'
+	@echo 'make demo-libvirt show it: a libvirt domain that gets its packet sockets from virsh'
 	@echo 'make check       run the tests: those of the series, and those of QEMU that it touches'
 	@echo 'make check-asan  run those of the series with AddressSanitizer, LeakSanitizer and UBSan'
 	@echo 'make fuzz        run the fuzzer for ten minutes; SECONDS=30 for less'
@@ -29,6 +31,14 @@ demo: packages-demo qemu
 demo-guest: packages-guest qemu
 	@dev/guest-kernel
 	@demo/guest
+
+demo-recipes: packages-guest packages-recipes qemu
+	@dev/guest-kernel
+	@demo/recipes
+
+demo-libvirt: packages-guest packages-libvirt qemu
+	@dev/guest-kernel
+	@demo/libvirt
 
 check: packages-test qemu
 	@dev/test
@@ -74,4 +84,4 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench bench-check docs
+.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench bench-check docs demo-recipes demo-libvirt

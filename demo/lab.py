@@ -116,13 +116,14 @@ def print_setup(docstring):
     print(*docstring.split("\n\n")[1:3], sep="\n\n", end="\n\n")
 
 
-def run(argv, **keywords):
+def run(argv, env=None, **keywords):
     """Run a program to its end; return what it printed."""
     try:
         done = subprocess.run(argv, timeout=30, text=True,
                               stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT,
-                              env={**os.environ, "LC_ALL": "C"}, **keywords)
+                              env={**(env or os.environ), "LC_ALL": "C"},
+                              **keywords)
     except FileNotFoundError as error:
         raise Trouble(f"the program '{argv[0]}' is missing") from error
     if done.returncode:

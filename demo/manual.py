@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command lines in QEMU's manual, to be run as they are written there."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import textwrap
+import time
+
+import lab
+
+PAGE = lab.REPOSITORY / "tree/docs/system/af-packet-recipes.rst"
+PROGRAMS = (pathlib.Path(lab.QEMU).parent,
+            lab.REPOSITORY / "build/contrib/af-packet-exec")
+SECONDS = 120
+
+
+def text(name):
+    """Return the block of the page that has this name."""
+    match = re.search(rf"\n +:name: {name}\n\n((?: +.*\n|\n)+)",
+                      PAGE.read_text())
+    if not match:
+        raise lab.Trouble(f"{PAGE} has no block {name}")
+    return textwrap.dedent(match[1]).strip()
+
+
+def environment():
+    """Return the environment in which a shell finds QEMU and the launcher."""
+    path = ":".join([*map(str, PROGRAMS), os.environ["PATH"]])
+    return {**os.environ, "PATH": path}
+
+
+def run(name, namespace, folder):
+    """Run a block's commands to their end; return what they print."""
+    show(name)
+    with lab.inside(namespace):
+        return lab.run(["sh", "-euc", text(name)], cwd=folder,
+                       env=environment())
+
+
+def show(name):
+    """Print a block."""
+    print(f"{name}:\n\n{textwrap.indent(text(name), '    ')}\n")
+
+
+class Running:
+    """A block whose command runs until the demo ends it.
+
+    It has a PID namespace, so that whatever it starts ends with it.
+    """
+
+    def __init__(self, cleanup, name, namespace, folder):
+        show(name)
+        self.name = name
+        self.output = cleanup.enter_context(
+            tempfile.NamedTemporaryFile("w+", errors="replace"))
+        with lab.inside(namespace):
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork",
+                 "--kill-child", "sh", "-euc", text(name)],
+                cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
+                stdout=self.output, stderr=subprocess.STDOUT)
+        cleanup.callback(self.end)
+        self.wait_until(self.is_qemu_there, "there is no QEMU")
+
+    def is_qemu_there(self):
+        """Tell whether QEMU has been executed, so that its sockets are open."""
+        return any(name.startswith("qemu-system")
+                   for name in programs(self.process.pid))
+
+    def printed(self):
+        """Return what was printed until now."""
+        return pathlib.Path(self.output.name).read_text(errors="replace")
+
+    def wait_until(self, condition, otherwise):
+        """Wait until a function returns something true."""
+        try:
+            wait_until(self.still_runs_and(condition), otherwise)
+        except lab.Trouble as trouble:
+            raise lab.Trouble(f"{self.name}: {trouble}\n"
+                              f"{self.printed()}") from trouble
+
+    def still_runs_and(self, condition):
+        """Return a condition that fails at once when the command has ended."""
+        def both():
+            if self.process.poll() is not None:
+                raise lab.Trouble(f"ended: {self.process.returncode}")
+            return condition()
+        return both
+
+    def end(self):
+        """End the command, and wait until all of it has ended.
+
+        The first process in a PID namespace ends after all others in it, and
+        unshare ends after that one.
+        """
+        for pid in children(self.process.pid) or [self.process.pid]:
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+def programs(pid):
+    """Return the names of a process and of all below it."""
+    names = []
+    with contextlib.suppress(OSError):
+        names.append(pathlib.Path(f"/proc/{pid}/comm").read_text())
+        for child in children(pid):
+            names += programs(child)
+    return names
+
+
+def children(pid):
+    """Return the numbers of a process's children."""
+    with contextlib.suppress(OSError):
+        path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+        return [int(child) for child in path.read_text().split()]
+    return []
+
+
+def wait_until(condition, otherwise):
+    """Wait until a function returns something true."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise lab.Trouble(f"{otherwise} after {SECONDS} s")
+        time.sleep(0.05)
+
+
+def is_listening(namespace, port):
+    """Tell whether a program in a namespace listens at a TCP port."""
+    with lab.inside(namespace):
+        return lab.run(["ss", "-Hltn", f"sport = :{port}"]) != ""
