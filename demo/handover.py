@@ -25,6 +25,7 @@ PORT = 4445
 # reads ahead.  vhost-net takes none.
 TAKEN_AHEAD = 2
 CAPTURE_BYTES = 8 * 1024 * 1024
+LONGEST_WAIT_TO_ANNOUNCE = 0.5
 QUIET_SECONDS = 0.5
 LONGEST_SECONDS = 5
 
@@ -87,6 +88,11 @@ class Handover:
         self.add_netdevs(qemu)
         self.add_filter(qemu, "out", outdev=self.name("stream"))
 
+    def hold_announcement(self):
+        """Let QEMU not announce the guest when it has arrived."""
+        self.destination.qemu.command("migrate-set-parameters",
+                                      **{"announce-rounds": 0})
+
     # ---- while the guest runs on the source
 
     def forget(self):
@@ -120,6 +126,22 @@ class Handover:
 
     # ---- when it runs on the destination, or again on the source
 
+    def announce(self):
+        """Let the network deliver to the destination; until now it did not.
+
+        What was forwarded so far is to be in the tap before that.
+        """
+        end = time.monotonic() + LONGEST_WAIT_TO_ANNOUNCE
+        while time.monotonic() < end and self.on_their_way():
+            pass
+        self.destination.qemu.command("announce-self", initial=50, max=550,
+                                      rounds=5, step=100)
+
+    def on_their_way(self):
+        """Return how many frames are between both chardevs."""
+        return (self.frames() -
+                self.counters(self.destination.qemu, "inject")["frames"])
+
     def wait_until_quiet(self):
         """Wait until the network delivers to the source no more."""
         end = time.monotonic() + LONGEST_SECONDS
@@ -140,19 +162,21 @@ class Handover:
 
     def remove_from(self, qemu):
         """Remove everything that the handover made in a QEMU."""
-        made = [entry["name"] for entry in
-                qemu.command("qom-list", path="/objects")]
-        for name in filter(self.is_ours, made):
+        filters, chardevs = self.made_in(qemu)
+        for name in filter(self.is_ours, filters):
             qemu.command("object-del", id=name)
-        made = [entry["label"] for entry in qemu.command("query-chardev")]
-        for name in filter(self.is_ours, made):
+        for name in filter(self.is_ours, chardevs):
             qemu.command("chardev-remove", id=name)
         for name in self.netdevs():
             qemu.command("netdev_del", id=name)
 
-    def end(self):
-        """Stop to capture, if nothing was forwarded."""
-        self.cleanup.close()
+    @staticmethod
+    def made_in(qemu):
+        """Return the ids of the objects and chardevs that a QEMU has."""
+        return ([child["name"] for child in
+                 qemu.command("qom-list", path="/objects")],
+                [child["name"] for child in
+                 qemu.command("qom-list", path="/chardevs")])
 
     # ---- QMP
 
@@ -162,7 +186,7 @@ class Handover:
 
     def is_ours(self, name):
         """Tell whether an id is that of something the handover made."""
-        return name.startswith(f"{self.PREFIX}-")
+        return name.startswith(self.name(""))
 
     def netdevs(self):
         """Return the ids of the netdevs for the filters: peers."""

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import select
 import shlex
 import signal
@@ -526,10 +527,11 @@ class Qemu:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return status.partition("CapEff:")[2].split()[0]
 
-    def quit(self):
-        """Ask QEMU to end, which must not have complained about anything."""
+    def quit(self, complaints=""):
+        """Ask QEMU to end; it must not have had any other complaints."""
         self.command("quit")
-        if self.process.wait(10) or self.complaints():
+        if self.process.wait(10) or \
+                not re.fullmatch(complaints, self.complaints()):
             raise Trouble("QEMU complains")
 
     def complaints(self):
