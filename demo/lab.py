@@ -190,7 +190,7 @@ def veth(here, there, namespace):
     place = f"/proc/{os.getpid()}/fd/{namespace.fileno()}"
     ip(f"link add name {here} type veth peer name {there} netns {place}")
     with inside(namespace):
-        ip(f"link set {there} up")
+        ip(f"link set dev {there} up")
 
 
 def checksums_in_software(interface):
@@ -298,7 +298,8 @@ def capture_socket(cleanup, interface, sent_too, vnet_hdr=False):
     """
     capture = packet_socket(cleanup, vnet_hdr)
     capture.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, not sent_too)
-    lengthen_queue(capture, 4 * 1024 * 1024)
+    with contextlib.suppress(PermissionError):
+        capture.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 * 1024 * 1024)
     capture.bind((interface, ETH_P_ALL))
     return capture
 
@@ -353,24 +354,17 @@ def build_traffic(cleanup):
     return program
 
 
-def lengthen_queue(receiver, size):
-    """Let a socket queue so many bytes; does nothing without privilege."""
-    with contextlib.suppress(PermissionError):
-        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+def tx_packets(interface):
+    """Return an interface's counter of that name.
 
-
-def interface_counter(interface, name):
-    """Return a counter of an interface: rx_packets, tx_packets, tx_dropped.
-
-    /proc/net is that of the main thread's namespace, and /sys that of whoever
-    mounted it.
+    /proc/net would be that of the main thread's namespace, and /sys that of
+    whoever mounted it.
     """
-    columns = {"rx_packets": 1, "tx_packets": 9, "tx_dropped": 11}
     text = pathlib.Path("/proc/thread-self/net/dev").read_text()
-    _, _, line = text.partition(f"\n{interface:>6}:")
-    if not line:
+    _, _, columns = text.partition(f"\n{interface:>6}:")
+    if not columns:
         raise Trouble(f"there is no interface {interface}")
-    return int(line.split()[columns[name]])
+    return int(columns.split()[9])
 
 
 def ping(address):
@@ -459,19 +453,18 @@ class Qemu:
 
     def command(self, name, /, *passed, **arguments):
         """Run a QMP command, passing sockets with it; return its result."""
+        return self.execute(name, arguments, [s.fileno() for s in passed])
+
+    def execute(self, name, arguments, descriptors):
+        """Run a QMP command, passing descriptors; return its result."""
         request = json.dumps({"execute": name, "arguments": arguments})
-        socket.send_fds(self.monitor, [request.encode()],
-                        [s.fileno() for s in passed])
+        socket.send_fds(self.monitor, [request.encode()], descriptors)
         while True:
             reply = self.reply()
             if "error" in reply:
                 raise Trouble(f"{request}: {reply['error']['desc']}")
             if "return" in reply:
                 return reply["return"]
-
-    def getfd(self, name, file):
-        """Pass a descriptor to QEMU, which has it under a name then."""
-        self.command("getfd", file, fdname=name)
 
     def wait_for_event(self, seconds, name, **data):
         """Return the next event of a name, with that data; it is a dict.

@@ -122,7 +122,7 @@ def open_tap(cleanup, interface):
                           ) from error
     fcntl.ioctl(tap, TUNSETIFF, struct.pack(
         "16sH22x", interface.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
-    lab.ip(f"link set {interface} up")
+    lab.ip(f"link set dev {interface} up")
     return tap
 
 
