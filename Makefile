@@ -21,6 +21,9 @@ help:
 	@echo 'make series      write complete mails to series/, for "git am" in another QEMU tree'
 	@echo 'make clean       remove tree/, build*/ and series/'
 	@echo 'make clean       remove tree/, build/, manual/ and series/'
+	@echo 'make each-commit     build and test the series commit by commit'
+	@echo 'make configurations  build what it touches in other configurations of QEMU'
+	@echo 'make clean       remove what all of these made here'
 	@echo
 	@echo 'QEMU_SRC=path    take the QEMU source in path: a git checkout or an unpacked release'
 	@echo 'BASE=version     for that QEMU, instead of the first that the file "base" names'
@@ -76,6 +79,12 @@ export:
 series: tree
 	@dev/series
 
+each-commit: packages-build packages-test tree
+	@dev/each-commit
+
+configurations: packages-build packages-configurations tree
+	@dev/configurations
+
 clean:
 	@dev/clean
 
@@ -84,4 +93,4 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench bench-check docs demo-recipes demo-libvirt
+.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench bench-check docs demo-recipes demo-libvirt each-commit configurations
