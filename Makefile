@@ -1,29 +1,32 @@
 # A QEMU with AF_PACKET socket chardevs: from the patches and new files here to
-# a binary, its demo and its tests.  "make" alone lists what there is to make.
+# a binary, its demos and its tests.  "make" alone lists what there is to make.
 
 export QEMU = $(CURDIR)/build/qemu-system-x86_64
+SECONDS = 600
 
 help:
-	@echo 'make demo        show it: QEMU as the wire between two network namespaces'
-	@echo 'make demo-guest  show it: what a Linux guest sends and receives, in tcpdump'
-	@echo 'make demo-recipes show it: the recipes of the manual, as they are written there'
-	@echo 'make demo-libvirt show it: a libvirt domain that gets its packet sockets from virsh'
-	@echo 'make check       run the tests: those of the series, and those of QEMU that it touches'
-	@echo 'make check-asan  run those of the series with AddressSanitizer, LeakSanitizer and UBSan'
-	@echo 'make fuzz        run the fuzzer for ten minutes; SECONDS=30 for less'
-	@echo 'make soak        ten minutes of numbered frames and broken links; SECONDS=60 for less'
-	@echo 'make bench       measure: CPU time per frame, latency, bursts; against a relay and bare loops'
-	@echo 'make docs        build the manual of this QEMU, as web pages and man pages: manual/'
-	@echo 'make qemu        build it: build/qemu-system-x86_64'
-	@echo 'make qemu        build it: build/qemu-system-x86_64, and af-packet-exec'
-	@echo 'make tree        assemble it: tree/, a git tree of QEMU with the series as commits'
-	@echo 'make export      write the commits in tree/ back to the patches and new files here'
-	@echo 'make series      write complete mails to series/, for "git am" in another QEMU tree'
-	@echo 'make clean       remove tree/, build*/ and series/'
-	@echo 'make clean       remove tree/, build/, manual/ and series/'
-	@echo 'make each-commit     build and test the series commit by commit'
-	@echo 'make configurations  build what it touches in other configurations of QEMU'
-	@echo 'make clean       remove what all of these made here'
+	@echo 'Show it:'
+	@echo '  make demo            QEMU as the wire between two network namespaces'
+	@echo '  make demo-guest      what a Linux guest sends and receives, in tcpdump'
+	@echo '  make demo-recipes    the recipes of the manual, as they are written there'
+	@echo '  make demo-libvirt    a libvirt domain that gets its packet sockets from virsh'
+	@echo '  make demo-switchover a guest that migrates under traffic, without and with handover'
+	@echo 'Test it:'
+	@echo '  make check           the tests of the series, and those of QEMU that it touches'
+	@echo '  make check-asan      those of the series with AddressSanitizer, LeakSanitizer and UBSan'
+	@echo '  make fuzz            the fuzzer for ten minutes; SECONDS=30 for less'
+	@echo '  make soak            ten minutes of numbered frames and broken links; SECONDS=60 for less'
+	@echo '  make each-commit     build and test the series commit by commit'
+	@echo '  make configurations  build what it touches in other configurations of QEMU'
+	@echo '  make bench           CPU time per frame, latency, bursts; against a relay and bare loops'
+	@echo 'Build it:'
+	@echo '  make qemu            build/qemu-system-x86_64, and af-packet-exec'
+	@echo '  make docs            the manual of this QEMU, as web pages and man pages: manual/'
+	@echo 'Change it:'
+	@echo '  make tree            tree/, a git tree of QEMU with the series as commits'
+	@echo '  make export          write the commits in tree/ back to the patches and new files here'
+	@echo '  make series          write complete mails to series/, for "git am" in another QEMU tree'
+	@echo '  make clean           remove what all of these made here'
 	@echo
 	@echo 'QEMU_SRC=path    take the QEMU source in path: a git checkout or an unpacked release'
 	@echo 'BASE=version     for that QEMU, instead of the first that the file "base" names'
@@ -50,12 +53,17 @@ check-asan: packages-test packages-build tree
 	@dev/build build-asan --enable-asan --enable-ubsan
 	@dev/test build-asan
 
-SECONDS = 600
 fuzz: packages-fuzz qemu
 	@dev/fuzz $(SECONDS)
 
 soak: packages-soak qemu
 	@demo/soak $(SECONDS)
+
+each-commit: packages-build packages-test tree
+	@dev/each-commit
+
+configurations: packages-build packages-configurations tree
+	@dev/configurations
 
 bench: packages-bench qemu
 	@bench/bench
@@ -64,11 +72,11 @@ bench: packages-bench qemu
 bench-check: packages-bench qemu
 	@bench/bench --check
 
-docs: packages-docs tree
-	@dev/docs
-
 qemu: packages-build tree
 	@dev/build
+
+docs: packages-docs tree
+	@dev/docs
 
 tree: packages-source
 	@dev/import
@@ -79,12 +87,6 @@ export:
 series: tree
 	@dev/series
 
-each-commit: packages-build packages-test tree
-	@dev/each-commit
-
-configurations: packages-build packages-configurations tree
-	@dev/configurations
-
 clean:
 	@dev/clean
 
@@ -93,4 +95,5 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest check check-asan fuzz soak qemu tree export series clean bench bench-check docs demo-recipes demo-libvirt each-commit configurations
+.PHONY: help demo demo-guest demo-recipes demo-libvirt demo-switchover check check-asan fuzz soak
+.PHONY: each-commit configurations bench bench-check qemu docs tree export series clean

@@ -18,6 +18,10 @@ PROGRAMS = (pathlib.Path(lab.QEMU).parent,
             lab.REPOSITORY / "build/contrib/af-packet-exec")
 SECONDS = 120
 
+# Before a command: whatever it starts ends with it, and it ends with the demo.
+AS_ONE = ["setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork",
+          "--kill-child"]
+
 
 def text(name):
     """Return the block of the page that has this name."""
@@ -48,10 +52,7 @@ def show(name):
 
 
 class Running:
-    """A block whose command runs until the demo ends it.
-
-    It has a PID namespace, so that whatever it starts ends with it.
-    """
+    """A block whose command runs until the demo ends it."""
 
     def __init__(self, cleanup, name, namespace, folder):
         show(name)
@@ -60,11 +61,10 @@ class Running:
             tempfile.NamedTemporaryFile("w+", errors="replace"))
         with lab.inside(namespace):
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork",
-                 "--kill-child", "sh", "-euc", text(name)],
+                [*AS_ONE, "sh", "-euc", text(name)],
                 cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
                 stdout=self.output, stderr=subprocess.STDOUT)
-        cleanup.callback(self.end)
+        cleanup.callback(end_as_one, self.process)
         self.wait_until(self.is_qemu_there, "there is no QEMU")
 
     def is_qemu_there(self):
@@ -92,15 +92,16 @@ class Running:
             return condition()
         return both
 
-    def end(self):
-        """End the command, and wait until all of it has ended.
 
-        The first process in a PID namespace ends after all others in it, and
-        unshare ends after that one.
-        """
-        for pid in children(self.process.pid) or [self.process.pid]:
-            os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+def end_as_one(process):
+    """End a command that was started AS_ONE, and wait until all has ended.
+
+    The first process in a PID namespace ends after all others in it, and
+    unshare ends after that one.
+    """
+    for pid in children(process.pid) or [process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    process.wait(10)
 
 
 def programs(pid):
