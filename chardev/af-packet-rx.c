@@ -48,6 +48,7 @@ typedef union Control {
 /* A frame that had been received before there was a ring */
 typedef struct EarlyFrame {
     QSIMPLEQ_ENTRY(EarlyFrame) next;
+    int ret;                     /* of af_packet_rx_next() */
     AfPacketRxFrame frame;
     uint8_t mem[];
 } EarlyFrame;
@@ -203,9 +204,13 @@ static size_t queue_discard(AfPacketRx *rx)
     size_t n = 0;
 
     /* No more than can wait: frames may come in all the time */
-    while (n < N_SLOTS &&
-           recv(rx->fd, start, sizeof(start), MSG_DONTWAIT) >= 0) {
-        n++;
+    while (n < N_SLOTS) {
+        if (recv(rx->fd, start, sizeof(start), MSG_DONTWAIT) >= 0 ||
+            errno == EINVAL) { /* which has cost a frame */
+            n++;
+        } else if (errno != ENETDOWN && errno != EINTR) {
+            break;
+        }
     }
     return n;
 }
@@ -350,14 +355,17 @@ static void ring_start(AfPacketRx *rx)
  * Frames that have arrived before: to set up a ring discards them.
  */
 
-static void early_push(AfPacketRx *rx, const AfPacketRxFrame *frame)
+static void early_push(AfPacketRx *rx, int ret, const AfPacketRxFrame *frame)
 {
     size_t len = MIN(frame->len, rx->max);
     EarlyFrame *early = g_malloc(sizeof(*early) + AF_PACKET_RX_HEADROOM + len);
 
+    early->ret = ret;
     early->frame = *frame;
     early->frame.data = early->mem + AF_PACKET_RX_HEADROOM;
-    memcpy(early->frame.data, frame->data, len);
+    if (len) {
+        memcpy(early->frame.data, frame->data, len);
+    }
     QSIMPLEQ_INSERT_TAIL(&rx->early, early, next);
 }
 
@@ -369,9 +377,10 @@ static void early_collect(AfPacketRx *rx)
 
     /* No more than this can be waiting; a flood may go on and on */
     for (room = get_int(rx->fd, SO_RCVBUF); ret && (room > 0 || batch_left(rx)); ) {
+        frame = (AfPacketRxFrame) {};
         ret = batch_next(rx, &frame);
-        if (ret > 0) {
-            early_push(rx, &frame);
+        if (ret > 0 || ret == -EINVAL) { /* which has cost a frame */
+            early_push(rx, ret, &frame);
             room -= frame.len;
         } else if (ret != -ENETDOWN) { /* which comes before the frames */
             break;
@@ -379,16 +388,16 @@ static void early_collect(AfPacketRx *rx)
     }
 }
 
-static bool early_next(AfPacketRx *rx, AfPacketRxFrame *frame)
+static int early_next(AfPacketRx *rx, AfPacketRxFrame *frame)
 {
     g_clear_pointer(&rx->early_taken, g_free);
     rx->early_taken = QSIMPLEQ_FIRST(&rx->early);
     if (!rx->early_taken) {
-        return false;
+        return 0;
     }
     QSIMPLEQ_REMOVE_HEAD(&rx->early, next);
     *frame = rx->early_taken->frame;
-    return true;
+    return rx->early_taken->ret;
 }
 
 /*
@@ -461,8 +470,10 @@ bool af_packet_rx_ready(const AfPacketRx *rx)
 
 int af_packet_rx_next(AfPacketRx *rx, AfPacketRxFrame *frame)
 {
-    if (early_next(rx, frame)) {
-        return 1;
+    int ret = early_next(rx, frame);
+
+    if (ret) {
+        return ret;
     }
     if (!rx->ring) {
         return batch_next(rx, frame);

@@ -29,8 +29,9 @@
 #define LOOK_INTERVAL G_USEC_PER_SEC
 #define RETRY_MIN 1000
 #define RETRY_MAX 64000
-#define RETRY_IDLE_MAX 16000 /* while nothing is on its way */
 #define WARN_INTERVAL (10 * G_USEC_PER_SEC)
+
+#define IDLE_TRIES_MAX 5 /* to send, while nothing else is on its way */
 
 /* The longest frame that still makes a record */
 #define RX_MAX (AF_PACKET_RECORD_MAX - AF_PACKET_VLAN_LEN)
@@ -74,6 +75,7 @@ struct QIOChannelAfPacket {
     bool tx_wait_writable;     /* EAGAIN: POLLOUT tells when to go on */
     int64_t tx_retry_at;       /* ENOBUFS: only time does; 0 if not waiting */
     int64_t tx_retry_delay;
+    int tx_idle_tries;
 };
 
 /* All there are; they come and go in any thread */
@@ -175,13 +177,17 @@ static void look_at_interface(QIOChannelAfPacket *ioc)
  */
 
 /* Returns: false if the kernel's description of the frame is wrong. */
-static bool rx_strip_vnet_hdr(uint8_t **data, size_t *len)
+static bool rx_strip_vnet_hdr(QIOChannelAfPacket *ioc, uint8_t **data,
+                              size_t *len)
 {
     struct virtio_net_hdr hdr;
 
     memcpy(&hdr, *data, sizeof(hdr));
     *data += sizeof(hdr);
     *len -= sizeof(hdr);
+    if (hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+        ioc->stats.gso_frames++;
+    }
     return af_packet_frame_complete_csum(*data, *len, &hdr);
 }
 
@@ -219,7 +225,7 @@ static void rx_stage(QIOChannelAfPacket *ioc, const AfPacketRxFrame *frame)
                                         info->vlan_tpid, info->vlan_tci);
         len += AF_PACKET_VLAN_LEN;
     }
-    if (ioc->strip_vnet_hdr && !rx_strip_vnet_hdr(&data, &len)) {
+    if (ioc->strip_vnet_hdr && !rx_strip_vnet_hdr(ioc, &data, &len)) {
         drop_frame(ioc, &ioc->stats.dropped_refused,
                    "gave an impossible checksum offset", len);
         return;
@@ -346,15 +352,19 @@ static ssize_t qio_channel_af_packet_readv(QIOChannel *ioc,
  * The queueing discipline has refused a frame.  It may be full; but a policy
  * that drops this very frame, or one that can't ever take a frame of this
  * length, looks the same.  Frames of ours that are still on their way tell
- * that it is worth to wait.
+ * that it is worth to wait.  That there are none now doesn't tell that there
+ * were none when the frame was refused: the attempt itself may set them going.
  *
  * Returns: false if the frame has no more chances.
  */
 static bool tx_wait_for_room(QIOChannelAfPacket *ioc)
 {
-    if (ioc->tx_retry_delay >= RETRY_IDLE_MAX &&
-        !af_packet_socket_sends(ioc->master->fd)) {
+    if (af_packet_socket_sends(ioc->master->fd)) {
+        ioc->tx_idle_tries = 0;
+    } else if (ioc->tx_idle_tries >= IDLE_TRIES_MAX) {
         return false;
+    } else {
+        ioc->tx_idle_tries++;
     }
     ioc->tx_retry_delay = MIN(MAX(ioc->tx_retry_delay * 2, RETRY_MIN),
                               RETRY_MAX);
@@ -393,6 +403,7 @@ static bool tx_send(QIOChannelAfPacket *ioc, const uint8_t *data, size_t len)
         ioc->stats.frames++;
         ioc->stats.bytes += len - ioc->vnet_hdr_len;
         ioc->tx_retry_delay = 0;
+        ioc->tx_idle_tries = 0;
         break;
     case EAGAIN:
         ioc->tx_wait_writable = true;

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
@@ -264,8 +265,8 @@ void veth_add(const char *ifname, const char *peer)
     veth_bring_up(ifname, peer);
 }
 
-int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
-                 uint32_t limit)
+static int link_set_tbf(const char *ifname, int flags, uint32_t rate,
+                        uint32_t burst, uint32_t limit)
 {
     const struct tc_tbf_qopt opt = {
         .rate.linklayer = TC_LINKLAYER_ETHERNET,
@@ -275,8 +276,7 @@ int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
     LinkRequest req = {
         .nh.nlmsg_len = NLMSG_LENGTH(sizeof(struct tcmsg)),
         .nh.nlmsg_type = RTM_NEWQDISC,
-        .nh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
-                          NLM_F_EXCL,
+        .nh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags,
         .tc.tcm_ifindex = if_nametoindex(ifname),
         .tc.tcm_parent = TC_H_ROOT,
     };
@@ -290,6 +290,19 @@ int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
     return link_do(&req);
 }
 
+int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
+                 uint32_t limit)
+{
+    return link_set_tbf(ifname, NLM_F_CREATE | NLM_F_EXCL, rate, burst,
+                        limit);
+}
+
+void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,
+                     uint32_t limit)
+{
+    g_assert_cmpint(link_set_tbf(ifname, 0, rate, burst, limit), ==, 0);
+}
+
 /*
  * Sockets
  */
@@ -299,6 +312,48 @@ int packet_socket(int type)
     int fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
 
     g_assert_cmpint(fd, >=, 0);
+    return fd;
+}
+
+/*
+ * Pass on those frames of which the kernel knows that the word, or byte, at
+ * @offset is @value, or those of which it is not.
+ */
+static void packet_filter(int fd, int offset, uint32_t value, bool pass)
+{
+    uint16_t size = offset == SKF_AD_PKTTYPE ? BPF_B : BPF_W;
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | size | BPF_ABS, SKF_AD_OFF + offset),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, !pass, pass),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sock_fprog prog = { .len = ARRAY_SIZE(filter), .filter = filter };
+
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+                               sizeof(prog)), ==, 0);
+}
+
+int packet_socket_hearing(PacketHearing hearing)
+{
+    int fd = packet_socket(SOCK_RAW), on = 1;
+
+    switch (hearing) {
+    case HEAR_BOTH:
+        break;
+    case HEAR_INCOMING:
+    case HEAR_OUTGOING:
+        packet_filter(fd, SKF_AD_PKTTYPE, PACKET_OUTGOING,
+                      hearing == HEAR_OUTGOING);
+        break;
+    case HEAR_BUT_OUTGOING:
+        g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING,
+                                   &on, sizeof(on)), ==, 0);
+        break;
+    case HEAR_UNMARKED:
+        packet_filter(fd, SKF_AD_MARK, TEST_MARK, false);
+        break;
+    }
     return fd;
 }
 
@@ -371,9 +426,9 @@ int open_removed(void)
     return fd;
 }
 
-static int tun_create(const char *ifname)
+static int tun_create(const char *ifname, short flags)
 {
-    struct ifreq ifr = { .ifr_flags = IFF_TUN };
+    struct ifreq ifr = { .ifr_flags = flags };
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
     if (fd < 0) {
@@ -387,12 +442,22 @@ static int tun_create(const char *ifname)
     return fd;
 }
 
+int tap_create(const char *ifname)
+{
+    int fd = tun_create(ifname, IFF_TAP | IFF_NO_PI);
+
+    if (fd >= 0) {
+        link_hush(ifname);
+    }
+    return fd;
+}
+
 int open_tun(void)
 {
     static int tun = -1; /* the interface lasts as long as this process */
 
     if (tun < 0) {
-        tun = tun_create("tun0");
+        tun = tun_create("tun0", IFF_TUN);
     }
     return tun < 0 ? -1 : packet_open("tun0", ETH_P_ALL);
 }

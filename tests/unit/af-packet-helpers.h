@@ -72,6 +72,17 @@ void veth_bring_up(const char *ifname, const char *peer);
 void veth_add(const char *ifname, const char *peer);
 
 /**
+ * tap_create:
+ * @ifname: an interface to create, which is down
+ *
+ * Once up, it sends nothing by itself.
+ *
+ * Returns: the descriptor that it lasts as long as, or -1 if this system does
+ * not let one have it.
+ */
+int tap_create(const char *ifname);
+
+/**
  * link_add_tbf:
  * @ifname: an interface
  * @rate: what it is to send, in bytes per second
@@ -86,12 +97,44 @@ int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
                  uint32_t limit);
 
 /**
+ * link_change_tbf:
+ * @ifname: an interface that link_add_tbf() made slow
+ * @rate: as there
+ * @burst: as there
+ * @limit: as there
+ *
+ * What waits in the kernel keeps waiting.
+ */
+void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,
+                     uint32_t limit);
+
+/**
  * packet_socket:
  * @type: SOCK_RAW or SOCK_DGRAM
  *
  * Returns: a packet socket that hears nothing yet.
  */
 int packet_socket(int type);
+
+/* SO_MARK of a socket whose frames HEAR_UNMARKED does not hear */
+#define TEST_MARK 0xaf
+
+/* Which frames of its interface a socket is to hear */
+typedef enum PacketHearing {
+    HEAR_BOTH,
+    HEAR_INCOMING,      /* by a filter */
+    HEAR_OUTGOING,      /* by a filter */
+    HEAR_BUT_OUTGOING,  /* by PACKET_IGNORE_OUTGOING */
+    HEAR_UNMARKED,      /* by a filter: what has not TEST_MARK */
+} PacketHearing;
+
+/**
+ * packet_socket_hearing:
+ * @hearing: what it is to hear
+ *
+ * Returns: a packet socket, to be bound yet, opened as is recommended.
+ */
+int packet_socket_hearing(PacketHearing hearing);
 
 /**
  * packet_bind:

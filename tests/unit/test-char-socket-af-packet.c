@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <malloc.h>
 #include <net/if.h>
 #include "chardev/char-fe.h"
 #include "io/channel-socket.h"
@@ -1007,6 +1008,399 @@ static void test_totals(void)
 }
 
 /*
+ * A frontend that removes itself and the chardev
+ */
+
+typedef struct Remover {
+    CharBackend be;
+    bool when_read;          /* or else when the connection is closed */
+    int removed;
+} Remover;
+
+static void remover_remove(Remover *r)
+{
+    qemu_chr_fe_deinit(&r->be, false);
+    qmp_chardev_remove(ID, &error_abort);
+    r->removed++;
+}
+
+static int remover_can_read(void *opaque)
+{
+    return ((Remover *)opaque)->when_read;
+}
+
+static void remover_read(void *opaque, const uint8_t *buf, int size)
+{
+    remover_remove(opaque);
+}
+
+static void remover_event(void *opaque, QEMUChrEvent event)
+{
+    Remover *r = opaque;
+
+    if (event == CHR_EVENT_CLOSED && !r->when_read) {
+        remover_remove(r);
+    }
+}
+
+static void remover_init(Remover *r, Chardev *chr, bool when_read)
+{
+    *r = (Remover) { .when_read = when_read };
+    qemu_chr_fe_init(&r->be, chr, &error_abort);
+    qemu_chr_fe_set_handlers(&r->be, remover_can_read, remover_read,
+                             remover_event, NULL, r, NULL, true);
+}
+
+static void remover_wait(Remover *r)
+{
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    guint tick = g_timeout_add(100, on_tick, NULL);
+
+    while (!r->removed) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_main_context_iteration(NULL, true);
+    }
+    g_source_remove(tick);
+    g_assert_cmpint(r->removed, ==, 1);
+}
+
+/* What a removal happens in */
+enum { REMOVE_IN_READ, REMOVE_IN_HANGUP, REMOVE_IN_WRITE };
+
+static void do_test_remove(Remover *r, Chardev *chr, int when)
+{
+    int tx = packet_endpoint(PEER, 0);
+    uint8_t frame[60] = { [12] = TEST_ETHERTYPE >> 8, TEST_ETHERTYPE & 0xff };
+
+    remover_init(r, chr, when == REMOVE_IN_READ);
+    switch (when) {
+    case REMOVE_IN_READ:
+        g_assert_cmpint(send(tx, frame, sizeof(frame), 0), ==, sizeof(frame));
+        remover_wait(r);
+        link_remove(IFNAME);
+        break;
+    case REMOVE_IN_HANGUP:
+        link_remove(IFNAME);
+        remover_wait(r);
+        break;
+    case REMOVE_IN_WRITE:
+        write_nonsense(chr);
+        g_assert_cmpint(r->removed, ==, 1);
+        link_remove(IFNAME);
+        break;
+    }
+    close(tx);
+}
+
+static void test_remove(const void *opaque)
+{
+    int when = GPOINTER_TO_INT(opaque), mode;
+
+    for (mode = 0; mode < CHARDEV_SOCKET_AF_PACKET_MODE__MAX; mode++) {
+        int n_fds = count_fds();
+        Chardev *chr;
+        Remover r;
+
+        if ((when == REMOVE_IN_READ && mode != CAPTURE) ||
+            (when == REMOVE_IN_WRITE && mode != INJECT)) {
+            continue;
+        }
+        veth_add(IFNAME, PEER);
+        chr = add_by_qmp(packet_open(IFNAME, TEST_ETHERTYPE), mode, NULL,
+                         &error_abort);
+        do_test_remove(&r, chr, when);
+        assert_nothing_left(n_fds);
+    }
+}
+
+/*
+ * A frontend that is replaced in the middle of a record
+ */
+
+#define RECORD_LEN (4 + 60)
+
+/* Reads so many bytes, and no more. */
+typedef struct Reader {
+    CharBackend be;
+    size_t want, have;
+    uint8_t buf[2 * RECORD_LEN];
+} Reader;
+
+static int reader_can_read(void *opaque)
+{
+    Reader *r = opaque;
+
+    return r->want - r->have;
+}
+
+static void reader_read(void *opaque, const uint8_t *buf, int size)
+{
+    Reader *r = opaque;
+
+    g_assert_cmpint(size, <=, r->want - r->have);
+    memcpy(r->buf + r->have, buf, size);
+    r->have += size;
+}
+
+static void reader_run(Reader *r, Chardev *chr, size_t want)
+{
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    guint tick = g_timeout_add(100, on_tick, NULL);
+
+    *r = (Reader) { .want = want };
+    qemu_chr_fe_init(&r->be, chr, &error_abort);
+    qemu_chr_fe_set_handlers(&r->be, reader_can_read, reader_read, NULL,
+                             NULL, r, NULL, true);
+    while (r->have < want) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_main_context_iteration(NULL, true);
+    }
+    g_source_remove(tick);
+    qemu_chr_fe_deinit(&r->be, false);
+}
+
+/* The record of a frame that has @mark in it */
+static void put_record(uint8_t *record, uint8_t mark)
+{
+    static const uint8_t head[] = { 0, 0, 0, 60 };
+
+    memcpy(record, head, sizeof(head));
+    memset(record + sizeof(head), mark, 60);
+    record[4 + 12] = TEST_ETHERTYPE >> 8;
+    record[4 + 13] = TEST_ETHERTYPE & 0xff;
+}
+
+/* What was left of a record is dropped, and the next one is whole. */
+static void test_replaced_reader(void)
+{
+    uint8_t record[RECORD_LEN];
+    size_t want;
+    Chardev *chr;
+    Reader r;
+    int tx;
+
+    veth_add(IFNAME, PEER);
+    tx = packet_endpoint(PEER, 0);
+    chr = add_by_qmp(packet_open(IFNAME, TEST_ETHERTYPE), CAPTURE, NULL,
+                     &error_abort);
+    for (want = 1; want < RECORD_LEN; want += 9) {
+        put_record(record, 0);
+        g_assert_cmpint(send(tx, record + 4, 60, 0), ==, 60);
+        reader_run(&r, chr, want);
+        g_assert_cmpmem(r.buf, r.have, record, want);
+
+        put_record(record, want);
+        g_assert_cmpint(send(tx, record + 4, 60, 0), ==, 60);
+        reader_run(&r, chr, RECORD_LEN);
+        g_assert_cmpmem(r.buf, r.have, record, RECORD_LEN);
+    }
+    g_assert_cmpuint(get_stat(chr, "dropped-detach"), ==, 7);
+    g_assert_cmpuint(get_stat(chr, "frames"), ==, 7);
+    qmp_chardev_remove(ID, &error_abort);
+    close(tx);
+    link_remove(IFNAME);
+}
+
+/* Half a record of one writer is not the start of the next one's first. */
+static void test_replaced_writer(void)
+{
+    uint8_t record[RECORD_LEN], frame[RECORD_LEN];
+    Chardev *chr;
+    CharBackend be;
+    size_t len;
+    int rx;
+
+    veth_add(IFNAME, PEER);
+    rx = packet_endpoint(PEER, TEST_ETHERTYPE);
+    chr = add_by_qmp(packet_open(IFNAME, 0), INJECT, NULL, &error_abort);
+    for (len = 1; len < RECORD_LEN; len += 9) {
+        put_record(record, 0);
+        qemu_chr_fe_init(&be, chr, &error_abort);
+        g_assert_cmpint(qemu_chr_fe_write_all(&be, record, len), ==, len);
+        qemu_chr_fe_deinit(&be, false);
+
+        put_record(record, len);
+        qemu_chr_fe_init(&be, chr, &error_abort);
+        g_assert_cmpint(qemu_chr_fe_write_all(&be, record, RECORD_LEN), ==,
+                        RECORD_LEN);
+        qemu_chr_fe_deinit(&be, false);
+        g_assert_cmpint(recv(rx, frame, sizeof(frame), 0), ==, 60);
+        g_assert_cmpmem(frame, 60, record + 4, 60);
+    }
+    g_assert_cmpuint(get_stat(chr, "dropped-detach"), ==, 7);
+    g_assert_cmpuint(get_stat(chr, "frames"), ==, 7);
+    qmp_chardev_remove(ID, &error_abort);
+    close(rx);
+    link_remove(IFNAME);
+}
+
+/*
+ * Leaks: after many cycles there is what there was after a few
+ */
+
+#define CYCLES 1000
+#define FIRST_CYCLES 50      /* what they leave in caches stays there */
+#define HEAP_SLACK (8 * CYCLES) /* bytes; the least malloc() takes is 32 */
+
+typedef struct Footprint {
+    int fds;
+    int sources;
+    int64_t heap;
+} Footprint;
+
+/* Inject on the one end of a link, capture on the other */
+typedef struct Line {
+    Chardev *inject;
+    Chardev *capture;
+    Frontend f;
+} Line;
+
+/* Sources in the default context have numbers, which only grow. */
+static int count_sources(void)
+{
+    guint id, end = g_timeout_add(0, on_tick, NULL);
+    int n = 0;
+
+    for (id = 1; id < end; id++) {
+        n += !!g_main_context_find_source_by_id(NULL, id);
+    }
+    g_source_remove(end);
+    return n;
+}
+
+/* Bytes that were allocated and not freed, where that can be told. */
+static int64_t count_heap(void)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+    return mallinfo2().uordblks;
+#else
+    return 0;
+#endif
+}
+
+static Footprint footprint(void)
+{
+    return (Footprint) {
+        .fds = count_fds(),
+        .sources = count_sources(),
+        .heap = count_heap(),
+    };
+}
+
+/* Run @cycle many times, and check that nothing stays from one to the next. */
+static void check_leaks(void (*cycle)(Line *), Line *line)
+{
+    Footprint before, after;
+    int i;
+
+    for (i = 0; i < FIRST_CYCLES; i++) {
+        cycle(line);
+    }
+    before = footprint();
+    for (i = 0; i < CYCLES; i++) {
+        cycle(line);
+    }
+    after = footprint();
+    g_test_message("%d cycles: %d to %d fds, %d to %d sources, heap grows "
+                   "by %" PRId64 " bytes", CYCLES, before.fds, after.fds,
+                   before.sources, after.sources, after.heap - before.heap);
+    g_assert_cmpint(after.fds, ==, before.fds);
+    g_assert_cmpint(after.sources, ==, before.sources);
+    g_assert_cmpint(after.heap - before.heap, <, HEAP_SLACK);
+}
+
+static Chardev *line_add(const char *id, const char *ifname, int mode)
+{
+    ChardevBackend *backend = backend_new(packet_open(ifname, TEST_ETHERTYPE),
+                                          mode);
+
+    qapi_free_ChardevReturn(qmp_chardev_add(id, backend, &error_abort));
+    qapi_free_ChardevBackend(backend);
+    return qemu_chr_find(id);
+}
+
+/* Add the chardevs. */
+static void line_open(Line *line)
+{
+    line->inject = line_add("inject", PEER, INJECT);
+    line->capture = line_add("capture", IFNAME, CAPTURE);
+    frontend_init(&line->f, line->capture, 4096);
+}
+
+static void line_close(Line *line)
+{
+    qemu_chr_fe_deinit(&line->f.be, false);
+    qmp_chardev_remove("capture", &error_abort);
+    qmp_chardev_remove("inject", &error_abort);
+}
+
+/* Write records until one of them has been read, and half of another. */
+static void line_use(Line *line)
+{
+    static const uint8_t record[] = {
+        0, 0, 0, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0xb5,
+    };
+    const int half = sizeof(record) / 2;
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    uint64_t before = get_stat(line->capture, "frames");
+    guint tick = g_timeout_add(1, on_tick, NULL);
+
+    qemu_chr_write_all(line->inject, record, half);
+    while (get_stat(line->capture, "frames") == before) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        qemu_chr_write_all(line->inject, record + half, sizeof(record) - half);
+        qemu_chr_write_all(line->inject, record, half);
+        g_main_context_iteration(NULL, true);
+    }
+    g_source_remove(tick);
+}
+
+/* A cycle of adding, using and removing */
+static void cycle_add(Line *line)
+{
+    line_open(line);
+    line_use(line);
+    line_close(line);
+}
+
+static void test_leaks_add(void)
+{
+    Line line;
+
+    veth_add(IFNAME, PEER);
+    check_leaks(cycle_add, &line);
+    link_remove(IFNAME);
+}
+
+/* A cycle of use, removal of the interfaces, and new sockets */
+static void cycle_reconnect(Line *line)
+{
+    line_use(line);
+    link_remove(IFNAME);
+    wait_disconnected(line->capture);
+    wait_disconnected(line->inject);
+
+    g_assert_cmpint(veth_create(IFNAME, PEER), ==, 0);
+    qemu_chr_add_client(line->inject, packet_open(PEER, TEST_ETHERTYPE),
+                        &error_abort);
+    qemu_chr_add_client(line->capture, packet_open(IFNAME, TEST_ETHERTYPE),
+                        &error_abort);
+    link_set_up(IFNAME, true);
+    link_set_up(PEER, true);
+}
+
+static void test_leaks_reconnect(void)
+{
+    Line line;
+
+    veth_add(IFNAME, PEER);
+    line_open(&line);
+    check_leaks(cycle_reconnect, &line);
+    line_close(&line);
+    link_remove(IFNAME);
+}
+
+/*
  * Registration
  */
 
@@ -1081,11 +1475,21 @@ static void add_packet_tests(void)
     }
     add_simple_test("accepted", "any", test_accepted, true);
     add_simple_test("accepted", "deaf", test_accepted_deaf, true);
+    add_test("remove", "in-read", GINT_TO_POINTER(REMOVE_IN_READ),
+             test_remove, true);
+    add_test("remove", "in-hangup", GINT_TO_POINTER(REMOVE_IN_HANGUP),
+             test_remove, true);
+    add_test("remove", "in-write", GINT_TO_POINTER(REMOVE_IN_WRITE),
+             test_remove, true);
+    add_simple_test("replaced", "reader", test_replaced_reader, true);
+    add_simple_test("replaced", "writer", test_replaced_writer, true);
     add_simple_test("stats", "elsewhere", test_stats_elsewhere, false);
     add_simple_test("stats", "totals", test_totals, true);
     add_simple_test("add-client", "refused", test_add_client_refused, true);
     add_simple_test("add-client", "taken", test_add_client, true);
     add_simple_test("add-client", "plain", test_add_client_plain, true);
+    add_simple_test("leaks", "add", test_leaks_add, true);
+    add_simple_test("leaks", "reconnect", test_leaks_reconnect, true);
 }
 
 int main(int argc, char **argv)

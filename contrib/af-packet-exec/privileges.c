@@ -1,0 +1,168 @@
+/*
+ * af-packet-exec: what it may do, and giving that up
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * See capabilities(7).  These are calls of the kernel, since QEMU may be built
+ * without libcap-ng, and there must be no build of this program that keeps
+ * its privileges.
+ */
+#include "qemu/osdep.h"
+#include <grp.h>
+#include <pwd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include "qapi/error.h"
+#include "qemu/cutils.h"
+#include "privileges.h"
+
+typedef struct Capabilities {
+    struct __user_cap_data_struct half[_LINUX_CAPABILITY_U32S_3];
+} Capabilities;
+
+static bool capabilities_get(Capabilities *caps)
+{
+    struct __user_cap_header_struct header = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+
+    return syscall(SYS_capget, &header, caps->half) == 0;
+}
+
+static bool capabilities_set(const Capabilities *caps)
+{
+    struct __user_cap_header_struct header = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+
+    return syscall(SYS_capset, &header, caps->half) == 0;
+}
+
+bool privileges_check_start(Error **errp)
+{
+    if (getuid() == geteuid() && getgid() == getegid()) {
+        return true;
+    }
+    error_setg(errp, "this program must not be setuid or setgid: "
+               "take the mode bit away, and give it a file capability "
+               "instead (setcap cap_net_raw+ep)");
+    return false;
+}
+
+void privileges_raise(void)
+{
+    const uint32_t wanted = CAP_TO_MASK(CAP_NET_RAW) |
+                            CAP_TO_MASK(CAP_NET_ADMIN);
+    Capabilities caps;
+
+    if (capabilities_get(&caps)) {
+        caps.half[0].effective |= caps.half[0].permitted & wanted;
+        /* Where this fails, opening a socket tells */
+        capabilities_set(&caps);
+    }
+}
+
+bool user_parse(const char *text, User *user, Error **errp)
+{
+    struct passwd *account = getpwnam(text);
+    unsigned int uid, gid;
+    const char *rest;
+
+    if (account) {
+        *user = (User) {
+            .uid = account->pw_uid,
+            .gid = account->pw_gid,
+            .name = g_strdup(text),
+        };
+        return true;
+    }
+    if (qemu_strtoui(text, &rest, 10, &uid) < 0 || *rest != ':' ||
+        qemu_strtoui(rest + 1, NULL, 10, &gid) < 0 ||
+        uid == (uid_t)-1 || gid == (gid_t)-1) {
+        error_setg(errp, "there is no account '%s': give the name of one, "
+                   "or UID:GID in numbers", text);
+        return false;
+    }
+    *user = (User) { .uid = uid, .gid = gid };
+    return true;
+}
+
+static bool become(const User *user, Error **errp)
+{
+    if (geteuid() != 0) {
+        error_setg(errp, "only user 0 can become another one: "
+                   "leave --user out, or start this program as root");
+        return false;
+    }
+    if ((user->name ? initgroups(user->name, user->gid)
+                    : setgroups(1, &user->gid)) < 0 ||
+        setresgid(user->gid, user->gid, user->gid) < 0 ||
+        setresuid(user->uid, user->uid, user->uid) < 0) {
+        error_setg_errno(errp, errno, "can't become user %u of group %u: "
+                         "in a user namespace, leave --user out or map "
+                         "both there", user->uid, user->gid);
+        return false;
+    }
+    return true;
+}
+
+/* What execve() may give; takes CAP_SETPCAP, which root has. */
+static void empty_bounding_set(void)
+{
+    int cap;
+
+    for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+        prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+    }
+}
+
+/* Make user 0 an ordinary one; takes CAP_SETPCAP too. */
+static void lock_securebits(void)
+{
+    prctl(PR_SET_SECUREBITS,
+          SECBIT_NOROOT | SECBIT_NOROOT_LOCKED |
+          SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
+          SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED |
+          SECBIT_KEEP_CAPS_LOCKED, 0, 0, 0);
+}
+
+static bool empty_capability_sets(void)
+{
+    const Capabilities none = { 0 };
+
+    /* Ambient capabilities go with the inheritable ones */
+    return capabilities_set(&none);
+}
+
+/* Trust no return value. */
+static bool nothing_left(const User *user)
+{
+    const Capabilities none = { 0 };
+    Capabilities left;
+
+    return capabilities_get(&left) && !memcmp(&left, &none, sizeof(left)) &&
+           prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 &&
+           (!user || !user->uid || setuid(0) < 0);
+}
+
+bool privileges_drop(const User *user, Error **errp)
+{
+    empty_bounding_set();
+    lock_securebits();
+    if (user && !become(user, errp)) {
+        return false;
+    }
+    /*
+     * With no_new_privs, execve() gives nothing that the process doesn't have:
+     * this is what counts where CAP_SETPCAP was missing above.
+     */
+    if (!empty_capability_sets() ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !nothing_left(user)) {
+        error_setg(errp, "can't give up all privileges: a security policy "
+                   "of this system prevents it");
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,593 @@
+/*
+ * QTest helpers: a QEMU between a packet socket and a stream of records
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <linux/if_ether.h>
+#include <sys/mman.h>
+#include "af-packet-relay.h"
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "qobject/qjson.h"
+#include "qobject/qlist.h"
+
+#define IDLE_USEC (200 * 1000)
+
+#define SERIAL_DATA 0x3f8
+#define SERIAL_LSR 0x3fd
+#define SERIAL_LSR_DR 1
+
+#define BIOS_SIZE (64 * KiB)
+
+/* --- Sockets --- */
+
+/* Make blocking calls on @fd fail when nothing happens for too long */
+static void fd_set_deadline(int fd)
+{
+    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
+
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)),
+                    ==, 0);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)),
+                    ==, 0);
+}
+
+void fd_set_inherited(int fd)
+{
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+}
+
+/* --- Frames and records --- */
+
+size_t frame_len(uint32_t seq)
+{
+    return FRAME_MIN + (uint64_t)seq * 691 % (FRAME_MAX - FRAME_MIN + 1);
+}
+
+/* The source address tells the number */
+size_t frame_fill(uint8_t *frame, uint32_t seq)
+{
+    size_t i, len = frame_len(seq);
+
+    memset(frame, 0xff, ETH_ALEN);
+    stw_be_p(frame + ETH_ALEN, 0x0200);
+    stl_be_p(frame + ETH_ALEN + 2, seq);
+    stw_be_p(frame + 2 * ETH_ALEN, TEST_ETHERTYPE);
+    for (i = ETH_HLEN; i < len; i++) {
+        frame[i] = seq * 31 + i * 7;
+    }
+    return len;
+}
+
+size_t record_fill(uint8_t *record, uint32_t seq)
+{
+    size_t len = frame_fill(record + RECORD_HEADER, seq);
+
+    stl_be_p(record, len);
+    return RECORD_HEADER + len;
+}
+
+/* Check that @frame is frame number @seq, to the byte */
+static void frame_check(const uint8_t *frame, size_t len, uint32_t seq)
+{
+    uint8_t expected[FRAME_MAX];
+
+    g_assert_cmpuint(ldl_be_p(frame + ETH_ALEN + 2), ==, seq);
+    g_assert_cmpmem(frame, len, expected,
+                    frame_fill(expected, seq));
+}
+
+void frame_send(int fd, uint32_t seq)
+{
+    uint8_t frame[FRAME_MAX];
+    size_t len = frame_fill(frame, seq);
+
+    g_assert_cmpint(send(fd, frame, len, 0), ==, len);
+}
+
+void frame_expect(int fd, uint32_t seq)
+{
+    uint8_t frame[FRAME_MAX + 1];
+    ssize_t len = recv(fd, frame, sizeof(frame), 0);
+
+    g_assert_cmpint(len, >=, FRAME_MIN);
+    frame_check(frame, len, seq);
+}
+
+void record_read_socket(void *opaque, uint8_t *buf, size_t len)
+{
+    int *fd = opaque;
+
+    g_assert_cmpint(recv(*fd, buf, len, MSG_WAITALL), ==, len);
+}
+
+/* Read a record.  Returns: the length of its frame */
+static size_t record_read(RecordReadFunc *read_func, void *opaque,
+                          uint8_t *frame)
+{
+    uint8_t header[RECORD_HEADER];
+    size_t len;
+
+    read_func(opaque, header, sizeof(header));
+    len = ldl_be_p(header);
+    g_assert_cmpuint(len, >=, FRAME_MIN);
+    g_assert_cmpuint(len, <=, RECORD_MAX);
+    read_func(opaque, frame, len);
+    return len;
+}
+
+void record_expect(RecordReadFunc *read_func, void *opaque, uint32_t seq)
+{
+    uint8_t frame[RECORD_MAX];
+    size_t len;
+
+    do {
+        len = record_read(read_func, opaque, frame);
+    } while (lduw_be_p(frame + 2 * ETH_ALEN) != TEST_ETHERTYPE);
+    frame_check(frame, len, seq);
+}
+
+/* Write @len bytes in pieces of all kinds of lengths */
+static void stream_write(int rec, const uint8_t *buf, size_t len)
+{
+    static const size_t pieces[] = { 1, 3, 20000, 2, 600, 5, 17, 1600, 4 };
+    size_t i, piece;
+
+    for (i = 0; len; i++) {
+        piece = MIN(pieces[i % ARRAY_SIZE(pieces)], len);
+        g_assert_cmpint(send(rec, buf, piece, 0), ==, piece);
+        buf += piece;
+        len -= piece;
+    }
+}
+
+void records_write(int rec, uint32_t first, uint32_t count)
+{
+    g_autofree uint8_t *buf = g_malloc(count * (RECORD_HEADER + FRAME_MAX));
+    size_t len = 0;
+    uint32_t i;
+
+    for (i = 0; i < count; i++) {
+        len += record_fill(buf + len, first + i);
+    }
+    stream_write(rec, buf, len);
+}
+
+/* --- QEMU, by QMP --- */
+
+QTestState *qemu_start(const char *args)
+{
+    return qtest_initf("-nodefaults -machine none %s", args);
+}
+
+QTestState *qemu_start_elsewhere(const char *args)
+{
+    int netns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    QTestState *qts;
+
+    g_assert_cmpint(netns, >=, 0);
+    g_assert_cmpint(unshare(CLONE_NEWNET), ==, 0);
+    qts = qemu_start(args);
+    g_assert_cmpint(setns(netns, CLONE_NEWNET), ==, 0);
+    close(netns);
+    return qts;
+}
+
+void qemu_getfd(QTestState *qts, int fd)
+{
+    qtest_qmp_fds_assert_success(qts, &fd, 1,
+                                 "{ 'execute': 'getfd',"
+                                 "  'arguments': { 'fdname': 'pkt-fd' } }");
+    close(fd);
+}
+
+char *chardev_option(int fd, const char *mode, const char *more)
+{
+    GString *option = g_string_new("-chardev socket,id=pkt");
+
+    if (fd >= 0) {
+        fd_set_inherited(fd);
+        g_string_append_printf(option, ",fd=%d", fd);
+    }
+    if (mode) {
+        g_string_append_printf(option, ",af-packet-mode=%s", mode);
+    }
+    g_string_append(option, more ?: "");
+    return g_string_free(option, false);
+}
+
+QObject *chardev_data(const char *mode, const char *members)
+{
+    g_autofree char *json = g_strdup_printf("{ %s }", members);
+    QObject *data = qobject_from_json(json, &error_abort);
+
+    if (mode) {
+        qdict_put_str(qobject_to(QDict, data), "af-packet-mode", mode);
+    }
+    return data;
+}
+
+QDict *chardev_add(QTestState *qts, QObject *data)
+{
+    return qtest_qmp(qts, "{ 'execute': 'chardev-add', 'arguments': {"
+                     "    'id': 'pkt',"
+                     "    'backend': { 'type': 'socket', 'data': %p } } }",
+                     data);
+}
+
+QDict *chardev_add_client(QTestState *qts, int fd)
+{
+    qemu_getfd(qts, fd);
+    return qtest_qmp(qts, "{ 'execute': 'add_client', 'arguments': {"
+                     "    'protocol': 'pkt', 'fdname': 'pkt-fd' } }");
+}
+
+void chardev_remove(QTestState *qts)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'chardev-remove',"
+                             "  'arguments': { 'id': 'pkt' } }");
+}
+
+char *chardev_filename(QTestState *qts)
+{
+    g_autoptr(QDict) rsp = qtest_qmp(qts, "{ 'execute': 'query-chardev' }");
+    QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (g_str_equal(qdict_get_str(info, "label"), "pkt")) {
+            return g_strdup(qdict_get_str(info, "filename"));
+        }
+    }
+    return NULL;
+}
+
+void chardev_expect_filename(QTestState *qts, const char *expected)
+{
+    g_autofree char *filename = chardev_filename(qts);
+
+    g_assert_cmpstr(filename, ==, expected);
+}
+
+bool chardev_is_connected(QTestState *qts)
+{
+    return qtest_qom_get_bool(qts, "/chardevs/pkt", "connected");
+}
+
+void chardev_wait_disconnected(QTestState *qts)
+{
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+
+    while (chardev_is_connected(qts)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+}
+
+uint64_t chardev_stat(QTestState *qts, const char *name)
+{
+    g_autoptr(QDict) stats = qtest_qmp_assert_success_ref(qts,
+        "{ 'execute': 'qom-get', 'arguments': {"
+        "    'path': '/chardevs/pkt', 'property': 'af-packet-stats' } }");
+
+    return qdict_get_int(stats, name);
+}
+
+void chardev_wait_stat(QTestState *qts, const char *name, uint64_t value)
+{
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    uint64_t now;
+
+    while ((now = chardev_stat(qts, name)) != value) {
+        g_assert_cmpuint(now, <, value);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+}
+
+void expect_words(const char *text, const char *const *words)
+{
+    for (; *words; words++) {
+        g_test_message("looking for \"%s\" in \"%s\"", *words, text);
+        g_assert_nonnull(strstr(text, *words));
+    }
+}
+
+void qmp_expect_success(QDict *rsp)
+{
+    g_assert_null(qdict_get_qdict(rsp, "error"));
+    qobject_unref(rsp);
+}
+
+void qmp_expect_error(QDict *rsp, const char *const *words)
+{
+    QDict *error = qdict_get_qdict(rsp, "error");
+
+    g_assert_nonnull(error);
+    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
+    expect_words(qdict_get_str(error, "desc"), words);
+    qobject_unref(rsp);
+}
+
+/* --- QEMU, as a process --- */
+
+/* The CPU time that QEMU has used, in microseconds */
+static int64_t qemu_cpu_usec(QTestState *qts)
+{
+    struct timespec ts;
+    clockid_t clock;
+
+    g_assert_cmpint(clock_getcpuclockid(qtest_pid(qts), &clock), ==, 0);
+    g_assert_cmpint(clock_gettime(clock, &ts), ==, 0);
+    return ts.tv_sec * G_USEC_PER_SEC + ts.tv_nsec / 1000;
+}
+
+void qemu_expect_idle(QTestState *qts)
+{
+    int64_t usec;
+
+    /* Whatever just happened is one main loop turn away at most */
+    qobject_unref(qtest_qmp(qts, "{ 'execute': 'query-status' }"));
+    usec = qemu_cpu_usec(qts);
+    g_usleep(IDLE_USEC);
+    g_assert_cmpint(qemu_cpu_usec(qts) - usec, <, IDLE_USEC / 20);
+}
+
+void qemu_expect_prompt(QTestState *qts)
+{
+    int64_t start = g_get_monotonic_time();
+
+    qobject_unref(qtest_qmp(qts, "{ 'execute': 'query-status' }"));
+    g_assert_cmpint(g_get_monotonic_time() - start, <, G_USEC_PER_SEC);
+}
+
+/* --- The relay: QEMU between packet socket and record stream --- */
+
+/* Start with where QEMU's standard error goes */
+static void relay_init(Relay *relay, const char *mode)
+{
+    *relay = (Relay) {
+        .mode = mode,
+        .rec = -1,
+        .err = memfd_create("stderr", 0), /* for QEMU to inherit */
+    };
+    g_assert_cmpint(relay->err, >=, 0);
+}
+
+/* Shell text that makes it go there */
+static char *relay_redirection(const Relay *relay)
+{
+    return g_strdup_printf("2>>/proc/self/fd/%d", relay->err);
+}
+
+static void relay_do_start(Relay *relay, const char *mode, const char *args,
+                           QTestState *(*start_func)(const char *args))
+{
+    g_autofree char *all_args = NULL, *redirection = NULL;
+    int fds[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds),
+                    ==, 0);
+    fd_set_deadline(fds[0]);
+    fd_set_inherited(fds[1]);
+    relay_init(relay, mode);
+    relay->rec = fds[0];
+    redirection = relay_redirection(relay);
+    all_args = g_strdup_printf("-netdev hubport,id=hub0,hubid=0 "
+                               "-netdev hubport,id=hub1,hubid=1,netdev=hub0 "
+                               "-chardev socket,id=rec,fd=%d %s %s",
+                               fds[1], args, redirection);
+    relay->qts = start_func(all_args);
+    close(fds[1]);
+}
+
+void relay_start(Relay *relay, const char *mode, const char *args)
+{
+    relay_do_start(relay, mode, args, qemu_start);
+}
+
+void relay_start_inherited(Relay *relay, const char *mode, int fd)
+{
+    g_autofree char *option = chardev_option(fd, mode, NULL);
+
+    relay_do_start(relay, mode, option, qemu_start);
+    close(fd);
+}
+
+void relay_start_elsewhere(Relay *relay, const char *mode, int fd)
+{
+    g_autofree char *option = chardev_option(fd, mode, NULL);
+
+    relay_do_start(relay, mode, option, qemu_start_elsewhere);
+    close(fd);
+}
+
+bool relay_is_capture(const Relay *relay)
+{
+    return g_str_equal(relay->mode, "capture");
+}
+
+/*
+ * Add a filter-redirector, before those that there are.  @end is "indev" or
+ * "outdev".
+ */
+static void relay_add_filter(Relay *relay, const char *id, const char *end,
+                             const char *chardev)
+{
+    qtest_qmp_assert_success(relay->qts,
+                             "{ 'execute': 'object-add', 'arguments': {"
+                             "    'qom-type': 'filter-redirector',"
+                             "    'id': %s, 'netdev': %s,"
+                             "    'queue': 'tx', 'position': 'head',"
+                             "    'vnet_hdr_support': %i, %s: %s } }",
+                             id, relay->netdev ?: "hub0", relay->vnet_hdr,
+                             end, chardev);
+}
+
+void relay_attach(Relay *relay)
+{
+    bool capture = relay_is_capture(relay);
+
+    relay_add_filter(relay, "out", "outdev", capture ? "rec" : "pkt");
+    relay_add_filter(relay, "in", "indev", capture ? "pkt" : "rec");
+}
+
+static void relay_del_filter(Relay *relay, const char *id)
+{
+    qtest_qmp_assert_success(relay->qts, "{ 'execute': 'object-del',"
+                             "  'arguments': { 'id': %s } }", id);
+}
+
+void relay_detach(Relay *relay)
+{
+    relay_del_filter(relay, "in");
+    relay_del_filter(relay, "out");
+}
+
+/* Send @count frames, and check that their records come out */
+static void capture_check(int rec, uint32_t count)
+{
+    int tx = packet_endpoint(TEST_IF, 0);
+    uint32_t sent = 0, received;
+
+    for (received = 0; received < count; received++) {
+        while (sent < count && sent - received < WINDOW) {
+            frame_send(tx, sent++);
+        }
+        record_expect(record_read_socket, &rec, received);
+    }
+    close(tx);
+}
+
+/* Write @count records, and check that their frames arrive */
+static void inject_check(int rec, uint32_t count)
+{
+    int rx = packet_endpoint(TEST_IF, TEST_ETHERTYPE);
+    uint32_t first, burst, i;
+
+    for (first = 0; first < count; first += burst) {
+        burst = MIN(WINDOW, count - first);
+        records_write(rec, first, burst);
+        for (i = 0; i < burst; i++) {
+            frame_expect(rx, first + i);
+        }
+    }
+    close(rx);
+}
+
+void relay_check(Relay *relay, uint32_t count)
+{
+    if (relay_is_capture(relay)) {
+        capture_check(relay->rec, count);
+    } else {
+        inject_check(relay->rec, count);
+    }
+}
+
+unsigned relay_count_messages(const Relay *relay, const char *text)
+{
+    g_autofree char *all = g_malloc0(64 * KiB);
+    unsigned count = 0;
+    char *at = all;
+
+    g_assert_cmpint(pread(relay->err, all, 64 * KiB - 1, 0), >=, 0);
+    g_test_message("looking for \"%s\" in \"%s\"", text, all);
+    while ((at = strstr(at, text))) {
+        at += strlen(text);
+        count++;
+    }
+    return count;
+}
+
+void relay_stop(Relay *relay)
+{
+    qtest_quit(relay->qts);
+    if (relay->rec >= 0) {
+        close(relay->rec);
+    }
+    close(relay->err);
+}
+
+/* --- A serial port, which takes one byte at a time, or none --- */
+
+char *bios_create(void)
+{
+    char *path;
+    int fd = g_file_open_tmp("af-packet-test-XXXXXX", &path, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, BIOS_SIZE), ==, 0);
+    close(fd);
+    return path;
+}
+
+void relay_start_serial(Relay *relay, const char *mode, int fd)
+{
+    g_autofree char *bios = bios_create(), *redirection = NULL;
+    g_autofree char *option = chardev_option(fd, mode, NULL);
+
+    relay_init(relay, mode);
+    redirection = relay_redirection(relay);
+    relay->qts = qtest_initf("-nodefaults -machine isapc -bios %s "
+                             "%s -serial chardev:pkt %s",
+                             bios, option, redirection);
+    close(fd);
+    unlink(bios);
+}
+
+void serial_read(void *opaque, uint8_t *buf, size_t len)
+{
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    QTestState *qts = opaque;
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        while (!(qtest_inb(qts, SERIAL_LSR) & SERIAL_LSR_DR)) {
+            g_assert_cmpint(g_get_monotonic_time(), <, end);
+        }
+        buf[i] = qtest_inb(qts, SERIAL_DATA);
+    }
+}
+
+void serial_write(QTestState *qts, const uint8_t *buf, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        qtest_outb(qts, SERIAL_DATA, buf[i]);
+    }
+}
+
+void serial_write_record(QTestState *qts, uint32_t seq)
+{
+    uint8_t record[RECORD_HEADER + FRAME_MAX];
+
+    serial_write(qts, record, record_fill(record, seq));
+}
+
+/* --- Registration --- */
+
+static const char *skip_reason;
+
+/* Stands in for all tests where they can't run */
+static void test_skip(void)
+{
+    g_test_skip(skip_reason);
+}
+
+bool tests_init(int *argc, char ***argv)
+{
+    /* A QEMU that is gone is for an assertion to tell */
+    signal(SIGPIPE, SIG_IGN);
+
+    skip_reason = netns_skip_reason();
+    g_test_init(argc, argv, NULL);
+    if (skip_reason) {
+        qtest_add_func("/af-packet", test_skip);
+    }
+    return !skip_reason;
+}
