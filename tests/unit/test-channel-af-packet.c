@@ -1633,9 +1633,8 @@ static void test_blocking(void)
     Rig r;
 
     rig_init(&r, CAPTURE, TEST_ETHERTYPE);
-    g_assert_cmpint(qio_channel_set_blocking(r.base, false, &error_abort),
-                    ==, 0);
-    g_assert_cmpint(qio_channel_set_blocking(r.base, true, &err), ==, -1);
+    qio_channel_set_blocking(r.base, false, &error_abort);
+    qio_channel_set_blocking(r.base, true, &err);
     error_free_or_abort(&err);
     rig_free(&r);
 }
