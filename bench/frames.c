@@ -47,6 +47,7 @@
 #define BURST_FRAMES 256
 #define BURST_BYTES (1024 * 1024)
 #define BURST_GAP_US 100
+#define BURST_GAPS 5    /* QEMU may have more to write than a socket takes */
 
 #define BATCH 64                    /* frames per recvmmsg() */
 #define RING_BYTES (4 * 1024 * 1024)
@@ -284,24 +285,26 @@ static uint64_t burst_frames(size_t size)
 }
 
 /*
- * Wait until there is nothing to read at any of these descriptors, which
- * others read from.  Returns: false if they stand still.
+ * Wait until there has been nothing to read for a while at any of these
+ * descriptors, which others read from.  Returns: false if they stand still.
  */
 static bool await_drained(const int *readers)
 {
     struct pollfd p[EXTRAS_MAX];
     uint64_t give_up = now() + STALL_SEC * 1000000000ull;
     nfds_t n;
+    int gaps = 0;
 
     for (n = 0; readers[n] >= 0; n++) {
         p[n] = (struct pollfd) { .fd = readers[n], .events = POLLIN };
     }
-    do {
+    while (gaps < BURST_GAPS) {
         if (now() > give_up) {
             return false;
         }
         usleep(BURST_GAP_US);
-    } while (poll(p, n, 0) > 0);
+        gaps = poll(p, n, 0) > 0 ? 0 : gaps + 1;
+    }
     return true;
 }
 

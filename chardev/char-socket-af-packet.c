@@ -11,10 +11,12 @@
 #include "qapi/util.h"
 #include "qemu/lockable.h"
 #include "qemu/option.h"
+#include "qemu/units.h"
 #include "af-packet-socket.h"
 #include "char-socket-af-packet.h"
 
-#define READ_BUDGET 64 /* deliveries per dispatch */
+/* Deliveries per dispatch; a long one counts for each 4 KiB of it */
+#define READ_BUDGET 64
 
 struct SocketAfPacket {
     ChardevSocketAfPacketMode mode;
@@ -158,7 +160,7 @@ bool socket_af_packet_read(SocketChardev *s)
     /* The frontend may disconnect or even remove the chardev */
     object_ref(OBJECT(chr));
     object_ref(OBJECT(ioc));
-    while (budget-- && s->ioc == ioc &&
+    while (budget > 0 && s->ioc == ioc &&
            (room = qemu_chr_be_can_write(chr)) > 0) {
         const uint8_t *buf;
 
@@ -168,6 +170,7 @@ bool socket_af_packet_read(SocketChardev *s)
             break;
         }
         qemu_chr_be_write(chr, buf, ret);
+        budget -= 1 + ret / (4 * KiB);
     }
     object_unref(OBJECT(ioc));
     object_unref(OBJECT(chr));
