@@ -44,8 +44,9 @@
 #define LIFE_SEC 120                /* whatever happens */
 
 /* Of one burst; twice as much fits into the queue that bench/bench asks for */
-#define BURST_FRAMES 256
-#define BURST_BYTES (1024 * 1024)
+/* What the default receive buffer of a socket holds */
+#define BURST_FRAMES 128
+#define BURST_BYTES (192 * 1024)
 #define BURST_GAP_US 100
 #define BURST_GAPS 5    /* QEMU may have more to write than a socket takes */
 

@@ -174,14 +174,20 @@ static bool set_rcvbuf(int fd, int bytes)
     return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) == 0;
 }
 
-/* Unless the opener has set it, have as large a queue as anybody may. */
-static void queue_enlarge(AfPacketRx *rx)
+/* Has the opener chosen the queue's length?  Linux before 5.14 doesn't tell. */
+static bool queue_is_chosen(const AfPacketRx *rx)
 {
     int lock = get_int(rx->fd, SO_BUF_LOCK);
+
+    return lock >= 0 && lock & SOCK_RCVBUF_LOCK;
+}
+
+/* Have as long a queue as anybody may. */
+static void queue_enlarge(AfPacketRx *rx)
+{
     int rcvbuf = get_int(rx->fd, SO_RCVBUF);
 
-    if (lock >= 0 && !(lock & SOCK_RCVBUF_LOCK) &&
-        set_rcvbuf(rx->fd, INT_MAX / 2)) { /* net.core.rmem_max limits it */
+    if (set_rcvbuf(rx->fd, INT_MAX / 2)) { /* net.core.rmem_max limits it */
         rx->rcvbuf = rcvbuf;
     }
 }
@@ -413,9 +419,11 @@ AfPacketRx *af_packet_rx_new(int fd, size_t max, size_t vnet_hdr_len)
     rx->vnet_hdr_len = vnet_hdr_len;
     rx->buf = g_malloc(BATCH * buf_stride(rx));
     QSIMPLEQ_INIT(&rx->early);
-    queue_enlarge(rx);
-    early_collect(rx);
-    ring_start(rx);
+    if (!queue_is_chosen(rx)) {
+        queue_enlarge(rx);
+        early_collect(rx);
+        ring_start(rx);
+    }
     return rx;
 }
 

@@ -7,8 +7,12 @@
  * kernel shares with QEMU (TPACKET_V2): no system call is needed to take
  * them, and tens of thousands can wait.  Longer ones wait in the socket's
  * receive queue (SO_RCVBUF), from which they are taken many at a time.  The
- * order of all frames is kept.  Where the kernel gives no ring, the queue
- * has all frames.
+ * order of all frames is kept.
+ *
+ * The queue has all frames where the kernel gives no ring, and where the
+ * opener of the socket has set SO_RCVBUF: frames are to wait there then.  That
+ * also is the way to miss nothing, as the kernel gives the socket no frames
+ * while it sets up a ring, for some milliseconds.
  */
 #ifndef CHARDEV_AF_PACKET_RX_H
 #define CHARDEV_AF_PACKET_RX_H
@@ -47,7 +51,7 @@ typedef struct AfPacketRx AfPacketRx;
  *     must not change any more
  *
  * Start to receive.  What waits in the socket already is kept; what arrives
- * just now, while the kernel sets the ring up, can be missed.
+ * just now, while the kernel sets up a ring, can be missed.
  *
  * Returns: the receiver.
  */

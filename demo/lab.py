@@ -287,19 +287,23 @@ def packet_socket(cleanup, vnet_hdr=False):
     return opened
 
 
-def capture_socket(cleanup, interface, sent_too, vnet_hdr=False):
+def capture_socket(cleanup, interface, sent_too, vnet_hdr=False,
+                   long_queue=True):
     """Open the socket behind a chardev with af-packet-mode=capture.
 
     Unless sent_too, it does not hear what this host sends out of the
     interface; that is what keeps it from hearing an inject socket beside it.
     The protocol comes with bind(): a socket opened with one would hear every
-    interface until then.  The queue is made long enough for TCP's bursts,
-    which takes root's own privilege, not that of a user namespace.
+    interface until then.  A long queue is one for TCP's bursts, which takes
+    root's own privilege, not that of a user namespace; without it QEMU makes
+    a ring for short frames.
     """
     capture = packet_socket(cleanup, vnet_hdr)
     capture.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, not sent_too)
-    with contextlib.suppress(PermissionError):
-        capture.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 * 1024 * 1024)
+    if long_queue:
+        with contextlib.suppress(PermissionError):
+            capture.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE,
+                               4 * 1024 * 1024)
     capture.bind((interface, ETH_P_ALL))
     return capture
 

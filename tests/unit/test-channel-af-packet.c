@@ -706,10 +706,22 @@ static int get_int(int fd, int option)
     return value;
 }
 
-/* The receive buffer is enlarged, but not if the opener has set it. */
+/* With a ring, the version can't be set, not even to what it is. */
+static bool has_ring(int fd)
+{
+    int version = TPACKET_V2;
+
+    return setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version,
+                      sizeof(version)) < 0;
+}
+
+/*
+ * The receive buffer is enlarged, and there is a ring, but not if the opener
+ * has set SO_RCVBUF: frames wait there then.
+ */
 static void test_capture_rcvbuf(void)
 {
-    const int chosen = 10000;
+    const int chosen = 100000;
     int fd, before, lock;
     Rig r = { .mode = CAPTURE };
 
@@ -721,7 +733,9 @@ static void test_capture_rcvbuf(void)
     lock = get_int(fd, SO_BUF_LOCK);
     rig_connect(&r, dup(fd), &(ChardevAfPacketStats) {});
     g_assert_cmpint(get_int(fd, SO_RCVBUF), >, before);
+    g_assert_true(has_ring(fd));
     rig_disconnect(&r);
+    g_assert_false(has_ring(fd));
     g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, before);
     g_assert_cmpint(get_int(fd, SO_BUF_LOCK), ==, lock);
 
@@ -729,6 +743,11 @@ static void test_capture_rcvbuf(void)
                                sizeof(chosen)), ==, 0);
     rig_connect(&r, fd, &(ChardevAfPacketStats) {});
     g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, 2 * chosen);
+    g_assert_false(has_ring(fd));
+    peer_send(&r, 60, 1);
+    peer_send(&r, 1514, 2);
+    rig_expect(&r, 60, 1, 64);
+    rig_expect(&r, 1514, 2, 2048);
     rig_free(&r);
 }
 
