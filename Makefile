@@ -10,7 +10,8 @@ help:
 	@echo '  make demo-guest      what a Linux guest sends and receives, in tcpdump'
 	@echo '  make demo-recipes    the recipes of the manual, as they are written there'
 	@echo '  make demo-libvirt    a libvirt domain that gets its packet sockets from virsh'
-	@echo '  make demo-switchover a guest that migrates under traffic, without and with handover'
+	@echo '  make demo-switchover a guest that migrates under traffic, without and with a handover'
+	@echo '                       (RUNS=10 OUTPUT=folder: so many runs each way, a table and a chart)'
 	@echo 'Test it:'
 	@echo '  make check           the tests of the series, and those of QEMU that it touches'
 	@echo '  make check-asan      those of the series with AddressSanitizer, LeakSanitizer and UBSan'
@@ -45,6 +46,10 @@ demo-recipes: packages-guest packages-recipes qemu
 demo-libvirt: packages-guest packages-libvirt qemu
 	@dev/guest-kernel
 	@demo/libvirt
+
+demo-switchover: packages-guest packages-switchover $(if $(OUTPUT),packages-chart) qemu
+	@dev/guest-kernel
+	@demo/switchover $(if $(RUNS),--runs $(RUNS)) $(if $(OUTPUT),--output $(OUTPUT))
 
 check: packages-test qemu
 	@dev/test

@@ -46,6 +46,7 @@ class Handover:
         """Before the migration: lead from the source to the destination."""
         self.run_shell("1.", self.destination)
         self.run_qmp("1.", self.destination)
+        self.run_shell("2.", self.source)
         *commands, self.migrate = self.page.qmp("2.")
         self.run(commands, self.source)
         self.capture()
