@@ -56,6 +56,21 @@ static void __attribute__((__constructor__(101))) netns_enter(void)
                 file_write("/proc/self/gid_map", gid_map));
 }
 
+/*
+ * A veth device receives on the processor that the frame was sent on, be it in
+ * send() or when a queueing discipline's timer is over.  With several of them
+ * frames can overtake each other.
+ */
+static void __attribute__((__constructor__(102))) stay_on_one_processor(void)
+{
+    int cpu = sched_getcpu();
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(MAX(cpu, 0), &set);
+    sched_setaffinity(0, sizeof(set), &set);
+}
+
 const char *netns_skip_reason(void)
 {
     if (!in_netns) {

@@ -16,7 +16,8 @@
  *
  * A program that links this file is in a network namespace of its own when
  * main() starts, with or without privileges; its loopback is up once this
- * function has been called.
+ * function has been called.  The program and QEMUs that it starts stay on one
+ * processor, so that frames arrive in the order that they were sent in.
  *
  * Returns: why tests can't run here, or NULL.
  */
