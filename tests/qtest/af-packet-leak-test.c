@@ -94,7 +94,9 @@ static void check_leaks(Relay *relay, void (*cycle)(Relay *), int cycles)
                    cycles / ROUNDS * SLACK;
         before = after;
     }
+#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed, and looks itself */
     g_assert_cmpint(n_grown, <=, ROUNDS / 2);
+#endif
 }
 
 /* Add the chardev and its filters, pass a frame, remove them */
