@@ -21,6 +21,11 @@ QUIET_SECONDS = 0.5
 LONGEST_SECONDS = 5
 
 
+def prepare_tap():
+    """Make a new tap in this namespace ready for what a migration brings."""
+    Page().run_shell("The taps")
+
+
 class Handover:
     """From a QEMU whose guest leaves to one that it comes to.
 
@@ -46,7 +51,6 @@ class Handover:
         """Before the migration: lead from the source to the destination."""
         self.run_shell("1.", self.destination)
         self.run_qmp("1.", self.destination)
-        self.run_shell("2.", self.source)
         *commands, self.migrate = self.page.qmp("2.")
         self.run(commands, self.source)
         self.capture()
@@ -137,8 +141,7 @@ class Handover:
     def run_shell(self, step, host):
         """Run the shell commands of a step."""
         with lab.inside(host.namespace):
-            for line in self.page.shell(step):
-                lab.run(shlex.split(line))
+            self.page.run_shell(step)
 
 
 class Page:
@@ -177,6 +180,11 @@ class Page:
         """Return the shell commands of a part."""
         return [line for block in self.blocks(start)
                 for line in block.splitlines() if is_shell(block)]
+
+    def run_shell(self, start):
+        """Run the shell commands of a part, in this namespace."""
+        for line in self.shell(start):
+            lab.run(shlex.split(line))
 
     def python(self, start):
         """Return the Python code of a part."""

@@ -23,6 +23,7 @@
 
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include "../unit/af-packet-helpers.h"
 #include "libqos/libqos-pc.h"
 #include "libqos/virtio-pci.h"
@@ -30,6 +31,7 @@
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
 #include "qemu/bswap.h"
+#include "qemu/units.h"
 #include "qobject/qdict.h"
 
 #define SOURCE_TAP "tap0"
@@ -45,6 +47,10 @@
  * the guest stops: one waits for room in the guest, one was read ahead.
  */
 #define TAKEN_AHEAD 2
+
+#define QUEUE_BYTES (128 * KiB)     /* room for all frames; no privilege */
+
+#define IN_TAP_BEFORE 8             /* frames before the capture began */
 
 #define DEADLINE_US (30 * G_USEC_PER_SEC)
 
@@ -225,7 +231,9 @@ static unsigned long tap_taken(const char *tap)
 typedef struct Handover {
     int capture;
     unsigned long taken_before;
-    unsigned long forgotten;
+    long captured;
+    long missed;                    /* taken, but never captured */
+    long forgotten;
 } Handover;
 
 /* Pass @fd to QEMU, as "fd", and close it here */
@@ -297,11 +305,16 @@ static void vm_remove_chardev(Vm *vm, const char *id)
 /* Start to capture at the source; lead the stream to the destination's tap */
 static void handover_prepare(Handover *h, Vm *source, Vm *destination)
 {
+    const int bytes = QUEUE_BYTES;
     int stream[2];
 
-    h->capture = packet_open(SOURCE_TAP, ETH_P_ALL);
+    /* Bound once it has its queue, which is the one that QEMU is to keep */
+    h->capture = packet_socket(SOCK_RAW);
+    g_assert_cmpint(setsockopt(h->capture, SOL_SOCKET, SO_RCVBUF,
+                               &bytes, sizeof(bytes)), ==, 0);
+    packet_bind(h->capture, SOURCE_TAP, ETH_P_ALL);
     h->taken_before = tap_taken(SOURCE_TAP);
-    h->forgotten = 0;
+    h->captured = h->missed = h->forgotten = 0;
 
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
                                stream), ==, 0);
@@ -314,13 +327,26 @@ static void handover_prepare(Handover *h, Vm *source, Vm *destination)
     vm_add_filter_out(source, "stream");
 }
 
+/* The number of frames that came to @fd since it was asked before */
+static unsigned packet_new_frames(int fd)
+{
+    struct tpacket_stats stats;
+    socklen_t len = sizeof(stats);
+
+    g_assert_cmpint(getsockopt(fd, SOL_PACKET, PACKET_STATISTICS,
+                               &stats, &len), ==, 0);
+    return stats.tp_packets - stats.tp_drops;
+}
+
 /* Forget the captured frames that the guest has got */
 static void handover_forget(Handover *h)
 {
+    long taken = tap_taken(SOURCE_TAP) - h->taken_before;
     char frame[FRAME_LEN];
 
-    while (h->taken_before + h->forgotten + TAKEN_AHEAD <
-           tap_taken(SOURCE_TAP)) {
+    h->captured += packet_new_frames(h->capture);
+    h->missed = MAX(h->missed, taken - h->captured);
+    while (h->forgotten < taken - h->missed - TAKEN_AHEAD) {
         g_assert_cmpint(recv(h->capture, frame, sizeof(frame), MSG_DONTWAIT),
                         >, 0);
         h->forgotten++;
@@ -350,7 +376,7 @@ static void handover_wait(Handover *h, Vm *destination, uint32_t end)
         frames = qdict_get_int(rsp, "frames");
         qobject_unref(rsp);
         g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-    } while (frames < end - h->forgotten);
+    } while (frames < end - IN_TAP_BEFORE - h->forgotten);
 }
 
 /* Remove what the handover made in the source */
@@ -379,11 +405,14 @@ static void scene_start(Scene *s)
     vm_start(&s->source, SOURCE_TAP, "");
     vm_start(&s->destination, DESTINATION_TAP, "-incoming defer");
     guest_start(&s->guest, &s->source);
+    network_send(SOURCE_TAP, 0, IN_TAP_BEFORE);
     handover_prepare(&s->handover, &s->source, &s->destination);
 
     guest_add_buffers(&s->guest, &s->source, 32);
     guest_kick(&s->guest);
-    network_send(SOURCE_TAP, 0, 64);
+    guest_expect(&s->guest, &s->source, IN_TAP_BEFORE);
+    handover_forget(&s->handover);
+    network_send(SOURCE_TAP, IN_TAP_BEFORE, 64);
     guest_expect(&s->guest, &s->source, 32);
     handover_forget(&s->handover);
     guest_add_buffers(&s->guest, &s->source, 200);
