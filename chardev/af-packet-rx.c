@@ -31,6 +31,9 @@
 /* Frames that are taken from the receive queue at a time */
 #define BATCH 16
 
+/* The kernel counts any frame as more bytes than this against SO_RCVBUF */
+#define LEAST_COST 256
+
 /* Linux 5.14 */
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK 72
@@ -57,13 +60,14 @@ struct AfPacketRx {
     int fd;
     size_t max;
     size_t vnet_hdr_len;
-    int rcvbuf;            /* what SO_RCVBUF was if it was changed, else 0 */
+    int rcvbuf;            /* what SO_RCVBUF was; 0 if that was not changed */
 
     QSIMPLEQ_HEAD(, EarlyFrame) early;
     EarlyFrame *early_taken;
 
     uint8_t *ring;         /* NULL if there is none */
     unsigned slot;         /* the next to be taken */
+    bool taken;            /* one was since af_packet_rx_look() */
     uint8_t slot_copy[AF_PACKET_RX_HEADROOM + SLOT_SIZE];
 
     unsigned batch_next;
@@ -174,20 +178,39 @@ static bool set_rcvbuf(int fd, int bytes)
     return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) == 0;
 }
 
-/* Has the opener chosen the queue's length?  Linux before 5.14 doesn't tell. */
-static bool queue_is_chosen(const AfPacketRx *rx)
+/* The longest queue that anybody may have: no socket has more than this. */
+#define RCVBUF_MOST (INT_MAX / 2)
+
+/*
+ * Learn what any socket has as SO_RCVBUF at first (net.core.rmem_default),
+ * and what it has when it asks for the most (net.core.rmem_max).
+ */
+static void queue_limits(int *initial, int *most)
+{
+    int fd = qemu_socket(AF_UNIX, SOCK_DGRAM, 0);
+
+    *initial = get_int(fd, SO_RCVBUF);
+    *most = set_rcvbuf(fd, RCVBUF_MOST) ? get_int(fd, SO_RCVBUF) : -1;
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+/* Has the opener chosen the queue's length? */
+static bool queue_is_chosen(const AfPacketRx *rx, int initial)
 {
     int lock = get_int(rx->fd, SO_BUF_LOCK);
 
-    return lock >= 0 && lock & SOCK_RCVBUF_LOCK;
+    return lock < 0 ? get_int(rx->fd, SO_RCVBUF) != initial :
+                      lock & SOCK_RCVBUF_LOCK;
 }
 
 /* Have as long a queue as anybody may. */
-static void queue_enlarge(AfPacketRx *rx)
+static void queue_enlarge(AfPacketRx *rx, int most)
 {
     int rcvbuf = get_int(rx->fd, SO_RCVBUF);
 
-    if (set_rcvbuf(rx->fd, INT_MAX / 2)) { /* net.core.rmem_max limits it */
+    if (rcvbuf < most && set_rcvbuf(rx->fd, RCVBUF_MOST)) {
         rx->rcvbuf = rcvbuf;
     }
 }
@@ -195,10 +218,11 @@ static void queue_enlarge(AfPacketRx *rx)
 /* The kernel doubles what it is given, to have room for its own. */
 static void queue_restore(AfPacketRx *rx)
 {
-    int lock = 0;
+    int lock;
 
     if (rx->rcvbuf) {
         set_rcvbuf(rx->fd, rx->rcvbuf / 2);
+        lock = get_int(rx->fd, SO_BUF_LOCK) & ~SOCK_RCVBUF_LOCK;
         setsockopt(rx->fd, SOL_SOCKET, SO_BUF_LOCK, &lock, sizeof(lock));
     }
 }
@@ -241,6 +265,7 @@ static void ring_advance(AfPacketRx *rx)
 {
     qatomic_store_release(&ring_slot(rx)->tp_status, TP_STATUS_KERNEL);
     rx->slot = (rx->slot + 1) % N_SLOTS;
+    rx->taken = true;
 }
 
 /*
@@ -265,7 +290,8 @@ static void ring_copy(AfPacketRx *rx, AfPacketRxFrame *frame)
 {
     const struct tpacket2_hdr *hdr = ring_slot(rx);
     const uint8_t *src = (const uint8_t *)hdr + hdr->tp_mac;
-    size_t room = SLOT_SIZE - hdr->tp_mac;
+    /* PACKET_RESERVE, if the opener has set it, can leave none */
+    size_t room = SLOT_SIZE - MIN(SLOT_SIZE, hdr->tp_mac);
     size_t len = MIN(hdr->tp_snaplen, room);
     bool cut = len < hdr->tp_len;
 
@@ -275,6 +301,9 @@ static void ring_copy(AfPacketRx *rx, AfPacketRxFrame *frame)
         .info.filtered = cut && len < room,
         .info.no_room = cut && len == room,
     };
+    if (cut) {
+        return;
+    }
     set_vlan(&frame->info, hdr->tp_status, hdr->tp_vlan_tpid,
              hdr->tp_vlan_tci);
     ring_copy_vnet_hdr(rx, frame->data, src);
@@ -377,17 +406,17 @@ static void early_push(AfPacketRx *rx, int ret, const AfPacketRxFrame *frame)
 
 static void early_collect(AfPacketRx *rx)
 {
+    /* No more than this can be waiting; a flood may go on and on */
+    int64_t room = get_int(rx->fd, SO_RCVBUF);
     AfPacketRxFrame frame;
-    int64_t room;
     int ret = 1;
 
-    /* No more than this can be waiting; a flood may go on and on */
-    for (room = get_int(rx->fd, SO_RCVBUF); ret && (room > 0 || batch_left(rx)); ) {
+    while (ret && (room > 0 || batch_left(rx))) {
         frame = (AfPacketRxFrame) {};
         ret = batch_next(rx, &frame);
         if (ret > 0 || ret == -EINVAL) { /* which has cost a frame */
             early_push(rx, ret, &frame);
-            room -= frame.len;
+            room -= MAX(frame.len, LEAST_COST);
         } else if (ret != -ENETDOWN) { /* which comes before the frames */
             break;
         }
@@ -413,14 +442,16 @@ static int early_next(AfPacketRx *rx, AfPacketRxFrame *frame)
 AfPacketRx *af_packet_rx_new(int fd, size_t max, size_t vnet_hdr_len)
 {
     AfPacketRx *rx = g_new0(AfPacketRx, 1);
+    int initial, most;
 
     rx->fd = fd;
     rx->max = max;
     rx->vnet_hdr_len = vnet_hdr_len;
     rx->buf = g_malloc(BATCH * buf_stride(rx));
     QSIMPLEQ_INIT(&rx->early);
-    if (!queue_is_chosen(rx)) {
-        queue_enlarge(rx);
+    queue_limits(&initial, &most);
+    if (!queue_is_chosen(rx, initial)) {
+        queue_enlarge(rx, most);
         early_collect(rx);
         ring_start(rx);
     }
@@ -449,9 +480,6 @@ void af_packet_rx_free(AfPacketRx *rx)
 {
     AfPacketRxFrame frame;
 
-    if (!rx) {
-        return;
-    }
     while (early_next(rx, &frame)) {
         continue;
     }
@@ -465,6 +493,29 @@ void af_packet_rx_free(AfPacketRx *rx)
 bool af_packet_rx_has_ring(const AfPacketRx *rx)
 {
     return rx->ring;
+}
+
+/*
+ * When the vnet header of a frame can't be made, Linux (since 5.6, seen in
+ * 6.18) forgets to release the slot that it had chosen.  It never fills that
+ * one, nor any other, but drops all that comes.
+ */
+AfPacketRxState af_packet_rx_look(AfPacketRx *rx, bool dropped)
+{
+    bool taken = rx->taken;
+
+    rx->taken = false;
+    if (!rx->ring) {
+        return AF_PACKET_RX_STEADY;
+    }
+    if (taken) {
+        return AF_PACKET_RX_BUSY;
+    }
+    if (dropped && !(ring_status(rx) & TP_STATUS_USER)) {
+        ring_stop(rx);
+        return AF_PACKET_RX_STUCK;
+    }
+    return AF_PACKET_RX_STEADY;
 }
 
 bool af_packet_rx_ready(const AfPacketRx *rx)

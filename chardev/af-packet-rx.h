@@ -40,6 +40,13 @@ typedef struct AfPacketRxFrame {
     AfPacketRxInfo info;
 } AfPacketRxFrame;
 
+/* What af_packet_rx_look() has found */
+typedef enum AfPacketRxState {
+    AF_PACKET_RX_STEADY, /* there is no ring, or nothing was taken from it */
+    AF_PACKET_RX_BUSY,   /* something was: if all is well now is not known */
+    AF_PACKET_RX_STUCK,  /* the kernel did not fill the ring any more */
+} AfPacketRxState;
+
 typedef struct AfPacketRx AfPacketRx;
 
 /**
@@ -70,7 +77,7 @@ size_t af_packet_rx_stop(AfPacketRx *rx);
 
 /**
  * af_packet_rx_free:
- * @rx: a receiver that was stopped, or whose socket is not used again, or NULL
+ * @rx: a receiver that was stopped, or whose socket is not used again
  */
 void af_packet_rx_free(AfPacketRx *rx);
 
@@ -78,9 +85,21 @@ void af_packet_rx_free(AfPacketRx *rx);
  * af_packet_rx_has_ring:
  * @rx: a receiver
  *
- * Returns: whether the kernel has given it a ring.
+ * Returns: whether frames come by a ring.
  */
 bool af_packet_rx_has_ring(const AfPacketRx *rx);
+
+/**
+ * af_packet_rx_look:
+ * @rx: a receiver
+ * @dropped: whether the kernel has dropped frames since the last call
+ *
+ * To be called now and then, as nothing else tells of a ring that is stuck.
+ * Such a ring is given up; frames wait in the receive queue from then on.
+ *
+ * Returns: what was found.
+ */
+AfPacketRxState af_packet_rx_look(AfPacketRx *rx, bool dropped);
 
 /**
  * af_packet_rx_ready:

@@ -244,15 +244,16 @@ uint32_t af_packet_socket_take_drops(int fd)
     return stats.tp_drops;
 }
 
-void af_packet_socket_take_error(int fd)
+int af_packet_socket_take_error(int fd)
 {
+    int err = getsockopt_int(fd, SOL_SOCKET, SO_ERROR, 0);
     char byte;
 
-    getsockopt_int(fd, SOL_SOCKET, SO_ERROR, 0);
     /* Time stamps of sent frames, if the opener asked for them */
     while (recv(fd, &byte, sizeof(byte), MSG_ERRQUEUE | MSG_DONTWAIT) >= 0) {
         continue;
     }
+    return err;
 }
 
 bool af_packet_socket_sends(int fd)

@@ -130,8 +130,10 @@ uint32_t af_packet_socket_take_drops(int fd);
  * @fd: a packet socket
  *
  * Clear all that poll() reports POLLERR for.
+ *
+ * Returns: the error that was pending, a positive errno; 0 if none was.
  */
-void af_packet_socket_take_error(int fd);
+int af_packet_socket_take_error(int fd);
 
 /**
  * af_packet_socket_sends:

@@ -27,6 +27,7 @@
 
 /* All times are in microseconds of g_get_monotonic_time() */
 #define LOOK_INTERVAL G_USEC_PER_SEC
+#define LOOK_INTERVAL_BUSY (G_USEC_PER_SEC / 10)
 #define RETRY_MIN 1000
 #define RETRY_MAX 64000
 #define WARN_INTERVAL (10 * G_USEC_PER_SEC)
@@ -52,17 +53,19 @@ struct QIOChannelAfPacket {
     bool deafened;             /* it was QEMU that attached a filter */
     GSource *service;          /* link state and transmit queue */
     gpointer service_tag;
+    bool service_writable;     /* it polls for room to send */
 
     QemuMutex lock;            /* for all that follows */
     bool closed;
     bool ended;
     AfPacketLink link;
-    int64_t look_at;           /* when to look at the interface again */
+    int64_t look_at;           /* when to look at interface and ring again */
     int64_t warn_at;           /* when to warn about a drop again */
     ChardevAfPacketStats stats;
 
     /* capture; @staged is what is left of a record that is being read */
     AfPacketRx *rx;
+    uint64_t rx_looked_dropped; /* dropped_kernel at the last look */
     AfPacketPace pace;
     const uint8_t *staged;
     size_t staged_len;
@@ -125,8 +128,10 @@ static void service_rearm(QIOChannelAfPacket *ioc)
     /*
      * While the interface is down nothing tells that it is removed, and a
      * socket with protocol 0, as inject mode is given, is never told a thing.
+     * Nor does anything tell that a ring is stuck.
      */
-    bool look = !is_capture(ioc) || ioc->link == AF_PACKET_LINK_DOWN;
+    bool look = !is_capture(ioc) || ioc->link == AF_PACKET_LINK_DOWN ||
+                af_packet_rx_has_ring(ioc->rx);
     int64_t at = look ? ioc->look_at : -1;
 
     if (!ioc->service) {
@@ -136,8 +141,11 @@ static void service_rearm(QIOChannelAfPacket *ioc)
         at = ioc->tx_retry_at;
     }
     g_source_set_ready_time(ioc->service, ioc->ended ? -1 : at);
-    g_source_modify_unix_fd(ioc->service, ioc->service_tag,
-                            ioc->tx_wait_writable ? G_IO_OUT : 0);
+    if (ioc->service_writable != ioc->tx_wait_writable) {
+        ioc->service_writable = ioc->tx_wait_writable;
+        g_source_modify_unix_fd(ioc->service, ioc->service_tag,
+                                ioc->service_writable ? G_IO_OUT : 0);
+    }
 }
 
 /* Let every watch on the channel see that it has ended, in any thread. */
@@ -254,6 +262,35 @@ static void rx_error(QIOChannelAfPacket *ioc, int err)
         error_report("chardev '%s': receiving on %s failed: %s",
                      ioc->label, ioc->ifname, strerror(err));
         end_channel(ioc);
+        break;
+    }
+}
+
+static void take_kernel_drops(QIOChannelAfPacket *ioc)
+{
+    if (is_capture(ioc) && !ioc->closed) {
+        ioc->stats.dropped_kernel +=
+            af_packet_socket_take_drops(ioc->master->fd);
+    }
+}
+
+static void look_at_ring(QIOChannelAfPacket *ioc)
+{
+    uint64_t dropped = ioc->rx_looked_dropped;
+
+    take_kernel_drops(ioc);
+    ioc->rx_looked_dropped = ioc->stats.dropped_kernel;
+    switch (af_packet_rx_look(ioc->rx, ioc->rx_looked_dropped != dropped)) {
+    case AF_PACKET_RX_STEADY:
+        break;
+    case AF_PACKET_RX_BUSY:
+        ioc->look_at = g_get_monotonic_time() + LOOK_INTERVAL_BUSY;
+        break;
+    case AF_PACKET_RX_STUCK:
+        warn_report("chardev '%s': the kernel does not fill the ring on %s any "
+                    "more, as happens after a frame that a vnet header can't "
+                    "describe; frames wait in the receive buffer from now on",
+                    ioc->label, ioc->ifname);
         break;
     }
 }
@@ -546,6 +583,17 @@ typedef struct AfPacketServiceSource {
     QIOChannelAfPacket *ioc;
 } AfPacketServiceSource;
 
+/* The socket reports an error that neither recv() nor send() has told of. */
+static void service_error(QIOChannelAfPacket *ioc)
+{
+    int err = af_packet_socket_take_error(ioc->master->fd);
+
+    look_at_interface(ioc);
+    if (err && is_capture(ioc)) {
+        rx_error(ioc, err);
+    }
+}
+
 static gboolean service_dispatch(GSource *source, GSourceFunc callback,
                                  gpointer user_data)
 {
@@ -559,10 +607,12 @@ static gboolean service_dispatch(GSource *source, GSourceFunc callback,
 
     revents = g_source_query_unix_fd(source, ioc->service_tag);
     if (revents & G_IO_ERR) {
-        af_packet_socket_take_error(ioc->master->fd);
-    }
-    if (revents & G_IO_ERR || g_get_monotonic_time() >= ioc->look_at) {
+        service_error(ioc);
+    } else if (g_get_monotonic_time() >= ioc->look_at) {
         look_at_interface(ioc);
+        if (is_capture(ioc)) {
+            look_at_ring(ioc);
+        }
     }
     tx_flush(ioc);
     service_rearm(ioc);
@@ -595,22 +645,26 @@ static void service_detach(QIOChannelAfPacket *ioc)
 void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
                                   GMainContext *context)
 {
-    GSource *service = g_source_new(&service_funcs,
-                                    sizeof(AfPacketServiceSource));
+    GSource *service;
 
     service_detach(ioc);
+
+    /* Under the lock throughout: once it is there, a close() may free it */
+    QEMU_LOCK_GUARD(&ioc->lock);
+    if (ioc->closed) {
+        return;
+    }
+    service = g_source_new(&service_funcs, sizeof(AfPacketServiceSource));
     ((AfPacketServiceSource *)service)->ioc = ioc;
     object_ref(OBJECT(ioc));
     g_source_set_name(service, "qio-channel-af-packet");
 
-    /* Under the lock throughout: once it is there, a close() may free it */
-    WITH_QEMU_LOCK_GUARD(&ioc->lock) {
-        ioc->service = service;
-        ioc->service_tag = g_source_add_unix_fd(service, ioc->master->fd, 0);
-        look_at_interface(ioc);
-        service_rearm(ioc);
-        g_source_attach(service, context);
-    }
+    ioc->service = service;
+    ioc->service_tag = g_source_add_unix_fd(service, ioc->master->fd, 0);
+    ioc->service_writable = false;
+    look_at_interface(ioc);
+    service_rearm(ioc);
+    g_source_attach(service, context);
 }
 
 /*
@@ -756,14 +810,6 @@ void qio_channel_af_packet_restart(QIOChannelAfPacket *ioc)
     restart_locked(ioc);
 }
 
-static void take_kernel_drops(QIOChannelAfPacket *ioc)
-{
-    if (is_capture(ioc) && !ioc->closed) {
-        ioc->stats.dropped_kernel +=
-            af_packet_socket_take_drops(ioc->master->fd);
-    }
-}
-
 void qio_channel_af_packet_get_stats(QIOChannelAfPacket *ioc,
                                      ChardevAfPacketStats *stats)
 {
@@ -821,6 +867,7 @@ static void start_capture(QIOChannelAfPacket *ioc)
         ioc->strip_vnet_hdr = af_packet_socket_set_vnet_hdr(fd, true) == 0;
         ioc->vnet_hdr_len = af_packet_socket_vnet_hdr_len(fd);
     }
+    af_packet_pace_init(&ioc->pace);
     ioc->rx = af_packet_rx_new(fd, RX_MAX, ioc->vnet_hdr_len);
     trace_qio_channel_af_packet_rx(ioc, af_packet_rx_has_ring(ioc->rx));
 }
@@ -887,7 +934,6 @@ static void qio_channel_af_packet_init(Object *obj)
     QIOChannelAfPacket *ioc = QIO_CHANNEL_AF_PACKET(obj);
 
     qemu_mutex_init(&ioc->lock);
-    af_packet_pace_init(&ioc->pace);
     af_packet_txq_init(&ioc->txq, TXQ_MAX_BYTES);
 }
 
@@ -898,8 +944,10 @@ static void qio_channel_af_packet_finalize(Object *obj)
     WITH_QEMU_LOCK_GUARD(&channels_lock) {
         QLIST_SAFE_REMOVE(ioc, next);
     }
-    af_packet_rx_free(ioc->rx);
-    af_packet_pace_destroy(&ioc->pace);
+    if (ioc->rx) {
+        af_packet_rx_free(ioc->rx);
+        af_packet_pace_destroy(&ioc->pace);
+    }
     af_packet_txq_clear(&ioc->txq);
     af_packet_splitter_reset(&ioc->splitter);
     object_unref(OBJECT(ioc->master));

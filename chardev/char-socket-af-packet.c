@@ -149,10 +149,9 @@ void socket_af_packet_update(SocketChardev *s)
     qio_channel_af_packet_attach(ioc, chr->gcontext);
 }
 
-bool socket_af_packet_read(SocketChardev *s)
+bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc)
 {
     Chardev *chr = CHARDEV(s);
-    QIOChannel *ioc = s->ioc;
     ssize_t ret = QIO_CHANNEL_ERR_BLOCK;
     int budget = READ_BUDGET;
     int room;

@@ -72,13 +72,14 @@ void socket_af_packet_update(SocketChardev *s);
 
 /**
  * socket_af_packet_read:
- * @s: the chardev, connected
+ * @s: the chardev
+ * @ioc: its channel, which is ready; it may be replaced at any moment
  *
  * Hand records to the frontend, as many as it takes, within a budget.
  *
  * Returns: false if the connection has ended.
  */
-bool socket_af_packet_read(SocketChardev *s);
+bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc);
 
 /**
  * socket_af_packet_disconnect:
@@ -139,7 +140,7 @@ static inline void socket_af_packet_update(SocketChardev *s)
     g_assert_not_reached();
 }
 
-static inline bool socket_af_packet_read(SocketChardev *s)
+static inline bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc)
 {
     g_assert_not_reached();
 }

@@ -94,28 +94,41 @@ static void sendq_on_event(void *opaque, QEMUChrEvent event)
     }
 }
 
+/*
+ * Only streams have a watch.  What has none may make a datagram of each
+ * write, which had better be a record.
+ */
+static size_t sendq_portion(const FilterSendQueue *q)
+{
+    Chardev *chr = qemu_chr_fe_get_driver(q->chr);
+
+    if (chr && !CHARDEV_GET_CLASS(chr)->chr_add_watch) {
+        return q->start + sendq_record_len(q) - q->written;
+    }
+    return sendq_waiting(q);
+}
+
 /* Write what the character device takes now. */
 static void sendq_write(FilterSendQueue *q)
 {
-    size_t waiting = sendq_waiting(q);
-    int ret;
+    while (!q->watch && sendq_waiting(q)) {
+        int len = sendq_portion(q);
+        int ret = qemu_chr_fe_write(q->chr, q->bytes->data + q->written, len);
 
-    if (q->watch || !waiting) {
-        return;
+        if (ret < 0 && errno != EAGAIN) {
+            sendq_complain(q, "fails");
+            sendq_discard(q); /* a connection ends by this */
+            return;
+        }
+        q->written += MAX(ret, 0);
+        sendq_forget_written(q);
+        if (ret < len) {
+            q->watch = qemu_chr_fe_add_watch(q->chr, G_IO_OUT | G_IO_HUP,
+                                             sendq_on_room, q);
+            return;
+        }
     }
-
-    ret = qemu_chr_fe_write(q->chr, q->bytes->data + q->written, waiting);
-    if (ret < 0 && errno != EAGAIN) {
-        sendq_complain(q, "fails");
-        sendq_discard(q);
-        return;
-    }
-    q->written += MAX(ret, 0);
-    sendq_forget_written(q);
-    if (sendq_waiting(q)) {
-        q->watch = qemu_chr_fe_add_watch(q->chr, G_IO_OUT | G_IO_HUP,
-                                         sendq_on_room, q);
-    } else {
+    if (!sendq_waiting(q)) {
         q->complained = false;
     }
 }

@@ -3,10 +3,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A packet becomes a record, as net_fill_rstate() reads it.  Records that
- * come in during one turn of the main loop are written together.  What the
- * character device does not take waits; nobody else waits for it: when the
- * queue is full, the newest packet is dropped.
+ * A packet becomes a record, as net_fill_rstate() reads it.  The first one
+ * in a turn of the main loop is written at once, all others of that turn
+ * together, where the character device is a stream.  What it does not take
+ * waits; nobody else waits for it: when the queue is full, the newest packet
+ * is dropped.
  *
  * All functions want the big lock.
  */

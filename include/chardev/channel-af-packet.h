@@ -58,6 +58,8 @@ qio_channel_af_packet_new(QIOChannelSocket *master,
  * @ioc: the channel
  * @context: where to send queued frames and to watch the link from now on,
  *     NULL for the default context
+ *
+ * Does nothing once the channel is closed.
  */
 void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
                                   GMainContext *context);

@@ -63,7 +63,7 @@ typedef struct Vm {
 
 static void vm_start(Vm *vm, const char *tap, const char *more)
 {
-    int fd = tap_create(tap);
+    int fd = tap_create(tap, false);
 
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
     vm->qs = qtest_pc_boot("-M pc -m 16 -nodefaults "
@@ -509,7 +509,7 @@ static const char *skip_reason;
 /* Why there can't be a tap, or NULL */
 static const char *tap_skip_reason(void)
 {
-    int fd = tap_create(SOURCE_TAP);
+    int fd = tap_create(SOURCE_TAP, false);
 
     if (fd < 0) {
         return "no tap: neither privileges nor access to /dev/net/tun";

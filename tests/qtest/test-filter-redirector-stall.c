@@ -35,40 +35,75 @@ typedef struct Rig {
     int out;    /* our end of "out" */
 } Rig;
 
-static int inheritable_pair(int *theirs)
+static void set_deadline(int fd)
 {
     const struct timeval tv = { .tv_sec = DEADLINE_SEC };
+
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO,
+                               &tv, sizeof(tv)), ==, 0);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO,
+                               &tv, sizeof(tv)), ==, 0);
+}
+
+static int inheritable_pair(int *theirs)
+{
     int fds[2];
 
     g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
     g_assert_cmpint(fcntl(fds[1], F_SETFD, 0), ==, 0);
-    g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
-    g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_SNDTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
+    set_deadline(fds[0]);
     *theirs = fds[1];
     return fds[0];
 }
 
-static void rig_init(Rig *r, const char *type)
+/* @out: the options of the chardev "out", which r->out is the other end of */
+static void rig_start(Rig *r, const char *type, const char *out)
 {
-    int in, out, least = 1;
+    int in;
 
     r->in = inheritable_pair(&in);
-    r->out = inheritable_pair(&out);
-    g_assert_cmpint(setsockopt(out, SOL_SOCKET, SO_SNDBUF,
-                               &least, sizeof(least)), ==, 0);
     r->qts = qtest_initf(
         "-nodefaults -machine none "
         "-netdev hubport,id=hub0,hubid=0 "
         "-netdev hubport,id=hub1,hubid=1,netdev=hub0 "
         "-chardev socket,id=in,fd=%d "
-        "-chardev socket,id=out,fd=%d "
+        "-chardev %s,id=out "
         "-object filter-redirector,id=rd0,netdev=hub0,queue=tx,indev=in "
         "-object %s,id=f0,netdev=hub0,queue=tx,outdev=out",
         in, out, type);
     close(in);
+}
+
+static void rig_init(Rig *r, const char *type)
+{
+    g_autofree char *options = NULL;
+    int out, least = 1;
+
+    r->out = inheritable_pair(&out);
+    g_assert_cmpint(setsockopt(out, SOL_SOCKET, SO_SNDBUF,
+                               &least, sizeof(least)), ==, 0);
+    options = g_strdup_printf("socket,fd=%d", out);
+    rig_start(r, type, options);
     close(out);
+}
+
+static void rig_init_udp(Rig *r, const char *type)
+{
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    socklen_t len = sizeof(addr);
+    g_autofree char *options = NULL;
+
+    r->out = qemu_socket(AF_INET, SOCK_DGRAM, 0);
+    set_deadline(r->out);
+    g_assert_cmpint(bind(r->out, (struct sockaddr *)&addr, len), ==, 0);
+    g_assert_cmpint(getsockname(r->out, (struct sockaddr *)&addr, &len),
+                    ==, 0);
+    options = g_strdup_printf("udp,host=127.0.0.1,port=%d",
+                              ntohs(addr.sin_port));
+    rig_start(r, type, options);
 }
 
 static void rig_free(Rig *r)
@@ -237,6 +272,25 @@ static void test_reconnect(const void *opaque)
     rig_free(&r);
 }
 
+/* Packets that come together do not become one datagram, which may be lost. */
+static void test_datagrams(const void *opaque)
+{
+    uint8_t records[3][RECORD_LEN];
+    uint32_t seq;
+    Rig r;
+
+    rig_init_udp(&r, opaque);
+    for (seq = 0; seq < ARRAY_SIZE(records); seq++) {
+        record_fill(records[seq], seq);
+    }
+    g_assert_cmpint(send(r.in, records, sizeof(records), 0), ==,
+                    sizeof(records));
+    for (seq = 0; seq < ARRAY_SIZE(records); seq++) {
+        g_assert_cmpuint(expect_packet(&r), ==, seq);
+    }
+    rig_free(&r);
+}
+
 int main(int argc, char **argv)
 {
     static const char *const types[] = { "filter-redirector", "filter-mirror" };
@@ -248,6 +302,7 @@ int main(int argc, char **argv)
         { "remove", test_remove },
         { "replace", test_replace },
         { "reconnect", test_reconnect },
+        { "datagrams", test_datagrams },
     };
     int t, i;
 

@@ -457,9 +457,10 @@ static int tun_create(const char *ifname, short flags)
     return fd;
 }
 
-int tap_create(const char *ifname)
+int tap_create(const char *ifname, bool vnet_hdr)
 {
-    int fd = tun_create(ifname, IFF_TAP | IFF_NO_PI);
+    int fd = tun_create(ifname, IFF_TAP | IFF_NO_PI |
+                        (vnet_hdr ? IFF_VNET_HDR : 0));
 
     if (fd >= 0) {
         link_hush(ifname);

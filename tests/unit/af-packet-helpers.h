@@ -75,13 +75,14 @@ void veth_add(const char *ifname, const char *peer);
 /**
  * tap_create:
  * @ifname: an interface to create, which is down
+ * @vnet_hdr: whether what is read and written has a vnet header of 10 bytes
  *
  * Once up, it sends nothing by itself.
  *
  * Returns: the descriptor that it lasts as long as, or -1 if this system does
  * not let one have it.
  */
-int tap_create(const char *ifname);
+int tap_create(const char *ifname, bool vnet_hdr);
 
 /**
  * link_add_tbf:

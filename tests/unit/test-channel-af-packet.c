@@ -674,6 +674,27 @@ static void test_capture_early(void)
 static void test_capture_reserve(void)
 {
     do_test_capture_early(100);
+    do_test_capture_early(188); /* all of a slot */
+}
+
+/* Frames that find room neither in a slot nor in the receive buffer */
+static void test_capture_reserve_drops(void)
+{
+    const int n = 1000, reserve = 188;
+    int fd, size = 0;
+    Rig r = { .mode = CAPTURE };
+
+    veth_add(IFNAME, PEER);
+    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    fd = packet_open(IFNAME, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_RESERVE,
+                               &reserve, sizeof(reserve)), ==, 0);
+    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size,
+                               sizeof(size)), ==, 0);
+    peer_flood(&r, 60, n);
+    g_assert_cmpuint(rig_account(&r, n).dropped_kernel, >, 0);
+    rig_free(&r);
 }
 
 /* Frames that have to be dropped do not hold up the next one. */
@@ -729,6 +750,8 @@ static void test_capture_rcvbuf(void)
     r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
 
     fd = packet_open(IFNAME, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &chosen,
+                               sizeof(chosen)), ==, 0);
     before = get_int(fd, SO_RCVBUF);
     lock = get_int(fd, SO_BUF_LOCK);
     rig_connect(&r, dup(fd), &(ChardevAfPacketStats) {});
@@ -751,10 +774,154 @@ static void test_capture_rcvbuf(void)
     rig_free(&r);
 }
 
+/*
+ * A receive buffer that is longer than anybody may ask for, as it is when
+ * net.core.rmem_default is above rmem_max, is left as it is.  Only root can
+ * have it here.
+ */
+static void test_capture_rcvbuf_long(void)
+{
+    const int size = 64 * MiB, unlocked = 0;
+    int fd, before;
+    Rig r = { .mode = CAPTURE };
+
+    veth_add(IFNAME, PEER);
+    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    fd = packet_open(IFNAME, TEST_ETHERTYPE);
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0) {
+        g_assert_cmpint(errno, ==, EPERM);
+    }
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &unlocked,
+                               sizeof(unlocked)), ==, 0);
+    before = get_int(fd, SO_RCVBUF);
+    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    g_assert_cmpint(get_int(fd, SO_RCVBUF), >=, before);
+    g_assert_true(has_ring(fd));
+    rig_free(&r);
+}
+
 /* There can't be a ring, and all goes well without it. */
 static void test_capture_no_ring(void)
 {
     do_test_capture_early(4096);
+}
+
+/* A datagram for a network card to fragment, behind its vnet header */
+static void put_ufo(uint8_t *buf, size_t len)
+{
+    const struct virtio_net_hdr hdr = {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_type = VIRTIO_NET_HDR_GSO_UDP,
+        .hdr_len = ETH_HLEN + 20 + 8,
+        .gso_size = 1480,
+        .csum_start = ETH_HLEN + 20,
+        .csum_offset = 6,
+    };
+    uint8_t *frame = buf + sizeof(hdr);
+    uint8_t *ip = frame + ETH_HLEN;
+
+    memset(buf, 0, len);
+    memcpy(buf, &hdr, sizeof(hdr));
+    put_frame(frame, ETH_HLEN, 0);
+    stw_be_p(frame + 12, ETH_P_IP);
+    ip[0] = 0x45;
+    stw_be_p(ip + 2, len - sizeof(hdr) - ETH_HLEN);
+    ip[8] = 64;
+    ip[9] = IPPROTO_UDP;
+    stw_be_p(ip + 20 + 4, len - sizeof(hdr) - ETH_HLEN - 20);
+}
+
+static void tap_send(int tap, size_t len, int seq)
+{
+    g_autofree uint8_t *buf = g_malloc0(sizeof(struct virtio_net_hdr) + len);
+
+    put_frame(buf + sizeof(struct virtio_net_hdr), len, seq);
+    len += sizeof(struct virtio_net_hdr);
+    g_assert_cmpint(write(tap, buf, len), ==, len);
+}
+
+static void tap_send_ufo(int tap)
+{
+    uint8_t ufo[3000];
+
+    put_ufo(ufo, sizeof(ufo));
+    g_assert_cmpint(write(tap, ufo, sizeof(ufo)), ==, sizeof(ufo));
+}
+
+/* A frame that a vnet header can't describe is counted, and the next passes. */
+static void undescribable_passes_by(Rig *r, int tap)
+{
+    uint64_t refused = rig_stats(r).dropped_refused;
+
+    tap_send(tap, 60, 1);
+    tap_send_ufo(tap);
+    rig_expect(r, 60, 1, 64);
+    /* Nobody reads now, so that it is the service source that learns of it */
+    rig_wait(r, G_IO_HUP, A_WHILE);
+    tap_send(tap, 60, 2);
+    rig_expect(r, 60, 2, 64);
+    g_assert_cmpuint(rig_stats(r).dropped_refused, ==, refused + 1);
+}
+
+/*
+ * The kernel's ring is stuck after such a frame.
+ * Returns: how many frames were sent until that was overcome.
+ */
+static int overcome_stuck_ring(Rig *r, int tap)
+{
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    int n = 0;
+
+    tap_send_ufo(tap);
+    do {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        tap_send(tap, 60, 1);
+        n++;
+    } while (!rig_wait(r, G_IO_IN, A_WHILE));
+    rig_expect(r, 60, 1, 64);
+    return n + 1;
+}
+
+/* @ring: whether the channel is to have a ring at first */
+static void do_test_undescribable(bool ring)
+{
+    const int rcvbuf = 100000;
+    int tap = tap_create(IFNAME, true);
+    int fd, n;
+    ChardevAfPacketStats stats;
+    Rig r = { .mode = CAPTURE };
+
+    if (tap < 0) {
+        g_test_skip("no /dev/net/tun to make such a frame with");
+        return;
+    }
+    link_set_up(IFNAME, true);
+    fd = packet_open(IFNAME, ETH_P_ALL);
+    if (!ring) {
+        g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf,
+                                   sizeof(rcvbuf)), ==, 0);
+    }
+    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    if (ring) {
+        n = overcome_stuck_ring(&r, tap);
+        g_assert_false(has_ring(fd));
+        stats = rig_stats(&r);
+        g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
+    }
+    undescribable_passes_by(&r, tap);
+    undescribable_passes_by(&r, tap);
+    rig_disconnect(&r);
+    close(tap);
+}
+
+static void test_undescribable_ring(void)
+{
+    do_test_undescribable(true);
+}
+
+static void test_undescribable_queue(void)
+{
+    do_test_undescribable(false);
 }
 
 /* Read up to a record with a frame of this test.  Returns: its length. */
@@ -1674,6 +1841,9 @@ static void test_closed(void)
         g_assert_cmpint(qio_channel_close(r.base, &error_abort), ==, 0);
         g_assert_cmpint(qio_channel_write(r.base, "", 1, &err), ==, -1);
         error_free_or_abort(&err);
+        /* The interface isn't gone */
+        qio_channel_af_packet_attach(r.ioc, NULL);
+        rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
         g_assert_cmpuint(rig_stats(&r).frames, ==, 1);
         object_unref(OBJECT(r.ioc));
         close(r.peer);
@@ -1962,9 +2132,14 @@ static void add_capture_tests(void)
     add_simple_test("capture", "kernel-drops", test_capture_kernel_drops);
     add_simple_test("capture", "early", test_capture_early);
     add_simple_test("capture", "reserve", test_capture_reserve);
+    add_simple_test("capture", "reserve-drops", test_capture_reserve_drops);
     add_simple_test("capture", "no-ring", test_capture_no_ring);
     add_simple_test("capture", "drop-many", test_capture_drop_many);
     add_simple_test("capture", "rcvbuf", test_capture_rcvbuf);
+    add_simple_test("capture", "rcvbuf-long", test_capture_rcvbuf_long);
+    add_simple_test("capture/undescribable", "ring", test_undescribable_ring);
+    add_simple_test("capture/undescribable", "queue",
+                    test_undescribable_queue);
     add_simple_test("capture", "partial-checksum", test_partial_checksum);
     for (i = 0; i < ARRAY_SIZE(vlan_cases); i++) {
         add_test("capture/vlan", vlan_cases[i].name, GINT_TO_POINTER(i),
