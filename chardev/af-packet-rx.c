@@ -11,6 +11,7 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include "qemu/atomic.h"
+#include "qemu/madvise.h"
 #include "qemu/queue.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
@@ -231,10 +232,11 @@ static void queue_restore(AfPacketRx *rx)
 static size_t queue_discard(AfPacketRx *rx)
 {
     char start[64]; /* with room for a vnet header: EINVAL otherwise */
-    size_t n = 0;
-
     /* No more than can wait: frames may come in all the time */
-    while (n < N_SLOTS) {
+    int most = get_int(rx->fd, SO_RCVBUF) / LEAST_COST;
+    int n = 0;
+
+    while (n < most) {
         if (recv(rx->fd, start, sizeof(start), MSG_DONTWAIT) >= 0 ||
             errno == EINVAL) { /* which has cost a frame */
             n++;
@@ -249,22 +251,40 @@ static size_t queue_discard(AfPacketRx *rx)
  * The ring
  */
 
-static struct tpacket2_hdr *ring_slot(const AfPacketRx *rx)
+static struct tpacket2_hdr *ring_slot(const AfPacketRx *rx, unsigned slot)
 {
-    return (void *)(rx->ring + rx->slot / SLOTS_PER_BLOCK * BLOCK_SIZE +
-                    rx->slot % SLOTS_PER_BLOCK * SLOT_SIZE);
+    return (void *)(rx->ring + slot / SLOTS_PER_BLOCK * BLOCK_SIZE +
+                    slot % SLOTS_PER_BLOCK * SLOT_SIZE);
 }
 
 static uint32_t ring_status(const AfPacketRx *rx)
 {
-    return qatomic_load_acquire(&ring_slot(rx)->tp_status);
+    return qatomic_load_acquire(&ring_slot(rx, rx->slot)->tp_status);
+}
+
+static unsigned ring_following(const AfPacketRx *rx)
+{
+    return (rx->slot + 1) % N_SLOTS;
+}
+
+/*
+ * Is there nothing in it?  While the kernel still writes to the next slot,
+ * it may have filled those after it.
+ */
+static bool ring_is_empty(const AfPacketRx *rx)
+{
+    struct tpacket2_hdr *following = ring_slot(rx, ring_following(rx));
+
+    return !(ring_status(rx) & TP_STATUS_USER) &&
+           !(qatomic_load_acquire(&following->tp_status) & TP_STATUS_USER);
 }
 
 /* Give the next slot back to the kernel. */
 static void ring_advance(AfPacketRx *rx)
 {
-    qatomic_store_release(&ring_slot(rx)->tp_status, TP_STATUS_KERNEL);
-    rx->slot = (rx->slot + 1) % N_SLOTS;
+    qatomic_store_release(&ring_slot(rx, rx->slot)->tp_status,
+                          TP_STATUS_KERNEL);
+    rx->slot = ring_following(rx);
     rx->taken = true;
 }
 
@@ -288,10 +308,9 @@ static void ring_copy_vnet_hdr(AfPacketRx *rx, uint8_t *dst,
  */
 static void ring_copy(AfPacketRx *rx, AfPacketRxFrame *frame)
 {
-    const struct tpacket2_hdr *hdr = ring_slot(rx);
+    const struct tpacket2_hdr *hdr = ring_slot(rx, rx->slot);
     const uint8_t *src = (const uint8_t *)hdr + hdr->tp_mac;
-    /* PACKET_RESERVE, if the opener has set it, can leave none */
-    size_t room = SLOT_SIZE - MIN(SLOT_SIZE, hdr->tp_mac);
+    size_t room = SLOT_SIZE - hdr->tp_mac;
     size_t len = MIN(hdr->tp_snaplen, room);
     bool cut = len < hdr->tp_len;
 
@@ -301,9 +320,6 @@ static void ring_copy(AfPacketRx *rx, AfPacketRxFrame *frame)
         .info.filtered = cut && len < room,
         .info.no_room = cut && len == room,
     };
-    if (cut) {
-        return;
-    }
     set_vlan(&frame->info, hdr->tp_status, hdr->tp_vlan_tpid,
              hdr->tp_vlan_tci);
     ring_copy_vnet_hdr(rx, frame->data, src);
@@ -324,6 +340,8 @@ static int ring_next(AfPacketRx *rx, AfPacketRxFrame *frame)
         if (ret < 0) {
             return ret;
         }
+        /* It is never shortened, and before 5.17 its auxdata is not set */
+        frame->info.filtered = false;
     }
     if (!ret) {
         ring_copy(rx, frame);
@@ -362,6 +380,16 @@ static void ring_stop(AfPacketRx *rx)
     set_int(rx->fd, PACKET_VERSION, TPACKET_V1);
 }
 
+/* Has the opener had the kernel leave bytes free in each slot? */
+static bool slots_are_reserved(const AfPacketRx *rx)
+{
+    int bytes = 0;
+    socklen_t len = sizeof(bytes);
+
+    return getsockopt(rx->fd, SOL_PACKET, PACKET_RESERVE, &bytes, &len) == 0 &&
+           bytes > 0;
+}
+
 static void ring_start(AfPacketRx *rx)
 {
     struct tpacket_req req = {
@@ -379,7 +407,11 @@ static void ring_start(AfPacketRx *rx)
         void *ring = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
                           rx->fd, 0);
 
-        rx->ring = ring == MAP_FAILED ? NULL : ring;
+        if (ring != MAP_FAILED) {
+            /* A child that has it mapped would keep it from being removed */
+            qemu_madvise(ring, RING_SIZE, QEMU_MADV_DONTFORK);
+            rx->ring = ring;
+        }
     }
     if (!rx->ring) {
         ring_stop(rx);
@@ -453,7 +485,9 @@ AfPacketRx *af_packet_rx_new(int fd, size_t max, size_t vnet_hdr_len)
     if (!queue_is_chosen(rx, initial)) {
         queue_enlarge(rx, most);
         early_collect(rx);
-        ring_start(rx);
+        if (!slots_are_reserved(rx)) {
+            ring_start(rx);
+        }
     }
     return rx;
 }
@@ -511,7 +545,7 @@ AfPacketRxState af_packet_rx_look(AfPacketRx *rx, bool dropped)
     if (taken) {
         return AF_PACKET_RX_BUSY;
     }
-    if (dropped && !(ring_status(rx) & TP_STATUS_USER)) {
+    if (dropped && ring_is_empty(rx)) {
         ring_stop(rx);
         return AF_PACKET_RX_STUCK;
     }

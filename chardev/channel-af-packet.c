@@ -869,6 +869,8 @@ static void start_capture(QIOChannelAfPacket *ioc)
     }
     af_packet_pace_init(&ioc->pace);
     ioc->rx = af_packet_rx_new(fd, RX_MAX, ioc->vnet_hdr_len);
+    take_kernel_drops(ioc);
+    ioc->rx_looked_dropped = ioc->stats.dropped_kernel;
     trace_qio_channel_af_packet_rx(ioc, af_packet_rx_has_ring(ioc->rx));
 }
 
