@@ -492,7 +492,7 @@ static void test_trace(const void *opaque)
 {
     static const char *const words[] = {
         "qio_channel_af_packet_new", "qio_channel_af_packet_link",
-        "qio_channel_af_packet_drop", "qio_channel_af_packet_close", NULL,
+        "af_packet_port_drop", "qio_channel_af_packet_close", NULL,
     };
     g_autofree char *path = trace_file_create();
     int fd;
@@ -502,7 +502,7 @@ static void test_trace(const void *opaque)
     veth_add(QEMU_IF, TEST_IF);
     fd = packet_open(QEMU_IF, 0);
     option = chardev_option(fd, "inject", NULL);
-    args = g_strdup_printf("%s -trace 'qio_channel_af_packet_*' -D %s",
+    args = g_strdup_printf("%s -trace '*af_packet_*' -D %s",
                            option, path);
     relay_start(&relay, "inject", args);
     close(fd);

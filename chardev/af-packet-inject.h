@@ -1,0 +1,93 @@
+/*
+ * Inject: records as frames through an AF_PACKET socket
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Frames that the interface does not take now wait in a bounded queue.
+ * Never blocks.  Not locked.
+ */
+#ifndef CHARDEV_AF_PACKET_INJECT_H
+#define CHARDEV_AF_PACKET_INJECT_H
+
+#include "af-packet-port.h"
+
+typedef struct AfPacketInject AfPacketInject;
+
+/**
+ * af_packet_inject_new:
+ * @port: the port, which has to outlive the inject
+ *
+ * Returns: the inject, to be stopped, then freed.
+ */
+AfPacketInject *af_packet_inject_new(AfPacketPort *port);
+
+/**
+ * af_packet_inject_stop:
+ * @inj: the inject
+ *
+ * Send no more, and leave the socket as it was handed over.  Frames that
+ * wait are counted as lost.
+ */
+void af_packet_inject_stop(AfPacketInject *inj);
+
+/**
+ * af_packet_inject_free:
+ * @inj: the inject, stopped or not; NULL is ignored
+ */
+void af_packet_inject_free(AfPacketInject *inj);
+
+/**
+ * af_packet_inject_write:
+ * @inj: the inject
+ * @in: bytes of the stream; all of them are taken
+ * @errp: set if they can't be a stream of records
+ *
+ * Send, queue or drop the frames whose records are complete now.
+ *
+ * Returns: false if the stream makes no sense; what follows means nothing.
+ */
+bool af_packet_inject_write(AfPacketInject *inj, struct iovec in,
+                            Error **errp);
+
+/**
+ * af_packet_inject_flush:
+ * @inj: the inject
+ *
+ * Send what waits, as much as the interface takes, within a budget.
+ */
+void af_packet_inject_flush(AfPacketInject *inj);
+
+/**
+ * af_packet_inject_waits_for_room:
+ * @inj: the inject
+ *
+ * Returns: whether to flush when the socket is writable.
+ */
+bool af_packet_inject_waits_for_room(const AfPacketInject *inj);
+
+/**
+ * af_packet_inject_flush_at:
+ * @inj: the inject
+ *
+ * Returns: when to flush, in microseconds of g_get_monotonic_time(); 0 if
+ * there is no such time.
+ */
+int64_t af_packet_inject_flush_at(const AfPacketInject *inj);
+
+/**
+ * af_packet_inject_drop_partial:
+ * @inj: the inject
+ *
+ * Drop a record that has been written partly.
+ */
+void af_packet_inject_drop_partial(AfPacketInject *inj);
+
+/**
+ * af_packet_inject_update_stats:
+ * @inj: the inject
+ *
+ * Set the port's counters of what waits.
+ */
+void af_packet_inject_update_stats(AfPacketInject *inj);
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * What both directions of an AF_PACKET channel share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "af-packet-port.h"
+#include "trace.h"
+
+#define WARN_INTERVAL (10 * G_USEC_PER_SEC)
+
+#define COUNTER(member) offsetof(ChardevAfPacketStats, member)
+
+static const struct {
+    size_t counter;
+    const char *text;
+} drops[AF_PACKET_DROP__MAX] = {
+    [AF_PACKET_DROP_RCVBUF_FULL] = {
+        COUNTER(dropped_kernel), "receive buffer full" },
+    [AF_PACKET_DROP_TOO_LONG] = {
+        COUNTER(dropped_too_long), "longer than a record can be" },
+    [AF_PACKET_DROP_FILTERED] = {
+        COUNTER(dropped_too_long), "cut by the socket's filter" },
+    [AF_PACKET_DROP_TOO_SHORT] = {
+        COUNTER(dropped_too_short), "shorter than an Ethernet header" },
+    [AF_PACKET_DROP_UNDESCRIBABLE] = {
+        COUNTER(dropped_refused), "a vnet header can't describe it" },
+    [AF_PACKET_DROP_BAD_CSUM] = {
+        COUNTER(dropped_refused), "checksum offset beyond its end" },
+    [AF_PACKET_DROP_QUEUE_FULL] = {
+        COUNTER(dropped_queue_full), "transmit queue full" },
+    [AF_PACKET_DROP_LINK_DOWN] = {
+        COUNTER(dropped_link_down), "link down" },
+    [AF_PACKET_DROP_ABOVE_MTU] = {
+        COUNTER(dropped_too_long), "longer than the interface's MTU" },
+    [AF_PACKET_DROP_REFUSED] = {
+        COUNTER(dropped_refused), "refused by the kernel" },
+};
+
+void af_packet_port_init(AfPacketPort *port, int fd, const char *label,
+                         const ChardevAfPacketStats *totals)
+{
+    port->fd = fd;
+    port->label = g_strdup(label);
+    port->ifname = af_packet_socket_ifname(fd) ?: g_strdup("?");
+    port->vnet_hdr_len = af_packet_socket_vnet_hdr_len(fd);
+    port->link = AF_PACKET_LINK_UP;
+    port->stats = *totals;
+}
+
+void af_packet_port_destroy(AfPacketPort *port)
+{
+    g_free(port->ifname);
+    g_free(port->label);
+}
+
+const char *af_packet_port_ifname(AfPacketPort *port)
+{
+    char *ifname = af_packet_socket_ifname(port->fd);
+
+    if (ifname) {
+        g_free(port->ifname);
+        port->ifname = ifname;
+    }
+    return port->ifname;
+}
+
+static void warn_of_drop(AfPacketPort *port, AfPacketDrop reason, int err,
+                         size_t len)
+{
+    warn_report("chardev '%s': dropped a frame of %zu bytes on %s: %s%s%s; "
+                "'af-packet-stats' counts them", port->label, len,
+                af_packet_port_ifname(port), drops[reason].text, err ? ": " : "",
+                err ? strerror(err) : "");
+}
+
+void af_packet_port_drop(AfPacketPort *port, AfPacketDrop reason, int err,
+                         size_t len)
+{
+    int64_t now = g_get_monotonic_time();
+
+    ++*(uint64_t *)((char *)&port->stats + drops[reason].counter);
+    trace_af_packet_port_drop(port, drops[reason].text, err, len);
+    if (now >= port->warn_at[reason]) {
+        port->warn_at[reason] = now + WARN_INTERVAL;
+        warn_of_drop(port, reason, err, len);
+    }
+}
+
+void af_packet_port_drop_detached(AfPacketPort *port, uint64_t n_frames)
+{
+    if (n_frames) {
+        port->stats.dropped_detach += n_frames;
+        trace_af_packet_port_detach(port, n_frames);
+    }
+}
