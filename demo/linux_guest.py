@@ -7,7 +7,6 @@ the cache folder; the environment variable KERNEL names another vmlinuz.
 
 import contextlib
 import fcntl
-import lzma
 import os
 import pathlib
 import re
@@ -15,12 +14,13 @@ import shlex
 import struct
 import time
 
+import initramfs
 import lab
 
 BUSYBOX = pathlib.Path("/bin/busybox")
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
 KERNELS = (pathlib.Path("/boot"),
-           CACHE / "qemu-af-packet-chardev/kernel/boot")
+           *CACHE.glob("qemu-af-packet-chardev/kernels/*/boot"))
 DRIVERS = ("virtio_pci", "virtio_net")
 BOOT_SECONDS = 120
 
@@ -61,56 +61,15 @@ def make_initramfs(folder, kernel, files):
 
     The files are a dict of path and content, with "init" among them.
     """
-    root, initrd = folder / "root", folder / "initrd"
     if not BUSYBOX.exists():
         raise lab.Trouble(f"{BUSYBOX} is missing: package busybox-static")
-    files = files | {"bin/busybox": BUSYBOX.read_bytes()}
-    modules = {}
-    for driver in DRIVERS:
-        add_module(modules, kernel, driver)
-    files |= {f"modules/{name}": code for name, code in modules.items()}
-    files["modules/order"] = "\n".join(modules).encode()
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-        (root / name).chmod(0o755)
-    names = [str(path.relative_to(root)) for path in sorted(root.rglob("*"))]
-    lab.run([BUSYBOX, "cpio", "-o", "-H", "newc", "-F", initrd], cwd=root,
-            input="\n".join(names))
+    initrd = folder / "initrd"
+    with initramfs.Initramfs(initrd) as archive:
+        archive.add("bin/busybox", BUSYBOX.read_bytes())
+        archive.add_modules(kernel, DRIVERS)
+        for name, content in files.items():
+            archive.add(name, content)
     return initrd
-
-
-def add_module(modules, kernel, name):
-    """Add a module's code to a dict, after that of those that it needs."""
-    if name in modules or is_builtin(kernel, name):
-        return
-    code = module_code(kernel, name)
-    needs = re.search(rb"\0depends=([^\0]*)\0", code)[1].decode()
-    for needed in filter(None, needs.split(",")):
-        add_module(modules, kernel, needed)
-    modules[name] = code
-
-
-def is_builtin(kernel, name):
-    """Tell whether a module is a part of the kernel itself."""
-    return f"/{name}.ko" in read(module_tree(kernel) / "modules.builtin")
-
-
-def module_code(kernel, name):
-    """Return the content of a module's file, unpacked."""
-    tree = module_tree(kernel)
-    for path in tree.rglob(f"{name}.ko*"):
-        packed = path.read_bytes()
-        return lzma.decompress(packed) if path.suffix == ".xz" else packed
-    raise lab.Trouble(f"no module {name} in {tree}")
-
-
-def module_tree(kernel):
-    """Return the folder of the kernel's modules: Debian 13's, or 12's."""
-    version = kernel.name.removeprefix("vmlinuz-")
-    root = kernel.parent.parent
-    usr = root / "usr/lib/modules" / version
-    return usr if usr.exists() else root / "lib/modules" / version
 
 
 def open_tap(cleanup, interface):
