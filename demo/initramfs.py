@@ -116,18 +116,30 @@ def add_module(modules, kernel, name):
 
 
 def is_builtin(kernel, name):
-    """Tell whether a module is a part of the kernel itself."""
-    builtin = (module_tree(kernel) / "modules.builtin").read_text()
-    return f"/{name}.ko" in builtin.replace("-", "_")
+    """Tell whether a module is a part of the kernel itself.
+
+    There is no list of these in Debian's packages of 7.3: what is no module is
+    taken to be built in then.
+    """
+    builtin = module_tree(kernel) / "modules.builtin"
+    if not builtin.exists():
+        return not module_path(kernel, name)
+    return f"/{name}.ko" in builtin.read_text().replace("-", "_")
+
+
+def module_path(kernel, name):
+    """Return the path of a module's file, or None."""
+    pattern = f"{name.replace('_', '[-_]')}.ko*"
+    return next(module_tree(kernel).rglob(pattern), None)
 
 
 def module_code(kernel, name):
     """Return the content of a module's file, unpacked."""
-    tree = module_tree(kernel)
-    for path in tree.rglob(f"{name.replace('_', '[-_]')}.ko*"):
-        packed = path.read_bytes()
-        return lzma.decompress(packed) if path.suffix == ".xz" else packed
-    raise FileNotFoundError(f"no module {name} in {tree}")
+    path = module_path(kernel, name)
+    if not path:
+        raise FileNotFoundError(f"no module {name} in {module_tree(kernel)}")
+    code = path.read_bytes()
+    return lzma.decompress(code) if path.suffix == ".xz" else code
 
 
 def module_tree(kernel):
