@@ -15,6 +15,8 @@ help:
 	@echo 'Test it:'
 	@echo '  make check           the tests of the series, and those of QEMU that it touches'
 	@echo '  make check-asan      those of the series with AddressSanitizer, LeakSanitizer and UBSan'
+	@echo '  make check-kernels   those of the series on Linux 5.10 to 7, in virtual machines'
+	@echo '                       (KERNELS="5.10 6.1", TESTS=test-channel-af-packet: less of it)'
 	@echo '  make fuzz            the fuzzer for ten minutes; SECONDS=30 for less'
 	@echo '  make soak            ten minutes of numbered frames and broken links; SECONDS=60 for less'
 	@echo '  make each-commit     build and test the series commit by commit'
@@ -58,6 +60,9 @@ check-asan: packages-test packages-build tree
 	@dev/build build-asan --enable-asan --enable-ubsan
 	@dev/test build-asan
 
+check-kernels: packages-test packages-host-vm qemu
+	@dev/check-kernels $(if $(TESTS),--tests $(TESTS)) $(KERNELS)
+
 fuzz: packages-fuzz qemu
 	@dev/fuzz $(SECONDS)
 
@@ -100,5 +105,6 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest demo-recipes demo-libvirt demo-switchover check check-asan fuzz soak
+.PHONY: help demo demo-guest demo-recipes demo-libvirt demo-switchover check check-asan
+.PHONY: check-kernels fuzz soak
 .PHONY: each-commit configurations bench bench-check qemu docs tree export series clean
