@@ -61,7 +61,7 @@ check-asan: packages-test packages-build tree
 	@dev/test build-asan
 
 check-kernels: packages-test packages-host-vm qemu
-	@dev/check-kernels $(if $(TESTS),--tests $(TESTS)) $(KERNELS)
+	@dev/check-kernels $(if $(TESTS),--tests '$(TESTS)') $(KERNELS)
 
 fuzz: packages-fuzz qemu
 	@dev/fuzz $(SECONDS)
