@@ -59,7 +59,8 @@ class Initramfs:
         status = place.lstat()
         if place.is_symlink():
             self.add(place, os.readlink(place).encode(), SYMLINK)
-            self.add_path(place.parent / os.readlink(place))
+            if place.exists():
+                self.add_path(place.parent / os.readlink(place))
         elif place.is_dir():
             self.add(place, b"", DIRECTORY)
             for inner in sorted(place.iterdir()):
