@@ -12,11 +12,13 @@ help:
 	@echo '  make demo-libvirt    a libvirt domain that gets its packet sockets from virsh'
 	@echo '  make demo-switchover a guest that migrates under traffic, without and with a handover'
 	@echo '                       (RUNS=10 OUTPUT=folder: so many runs each way, a table and a chart)'
+	@echo '  make demo-vhost      what passes the tap of a guest with vhost-net'
 	@echo 'Test it:'
 	@echo '  make check           the tests of the series, and those of QEMU that it touches'
 	@echo '  make check-asan      those of the series with AddressSanitizer, LeakSanitizer and UBSan'
 	@echo '  make check-kernels   those of the series on Linux 5.10 to 7, in virtual machines'
 	@echo '                       (KERNELS="5.10 6.1", TESTS=test-channel-af-packet: less of it)'
+	@echo '  make check-vhost     guests with vhost-net, here or in a virtual machine that has it; SHORT=1'
 	@echo '  make fuzz            the fuzzer for ten minutes; SECONDS=30 for less'
 	@echo '  make soak            ten minutes of numbered frames and broken links; SECONDS=60 for less'
 	@echo '  make each-commit     build and test the series commit by commit'
@@ -53,6 +55,9 @@ demo-switchover: packages-guest packages-switchover $(if $(OUTPUT),packages-char
 	@dev/guest-kernel
 	@demo/switchover $(if $(RUNS),--runs $(RUNS)) $(if $(OUTPUT),--output $(OUTPUT))
 
+demo-vhost: packages-guest packages-host-vm qemu
+	@dev/with-vhost 900 vhost/demo
+
 check: packages-test qemu
 	@dev/test
 
@@ -62,6 +67,9 @@ check-asan: packages-test packages-build tree
 
 check-kernels: packages-test packages-host-vm qemu
 	@dev/check-kernels $(if $(TESTS),--tests '$(TESTS)') $(KERNELS)
+
+check-vhost: packages-guest packages-host-vm qemu
+	@dev/with-vhost 3600 vhost/check $(if $(SHORT),--short)
 
 fuzz: packages-fuzz qemu
 	@dev/fuzz $(SECONDS)
@@ -105,6 +113,6 @@ packages-%:
 
 # apt, ninja and the tests each use the machine in their own way
 .NOTPARALLEL:
-.PHONY: help demo demo-guest demo-recipes demo-libvirt demo-switchover check check-asan
-.PHONY: check-kernels fuzz soak
+.PHONY: help demo demo-guest demo-recipes demo-libvirt demo-switchover demo-vhost
+.PHONY: check check-asan check-kernels check-vhost fuzz soak
 .PHONY: each-commit configurations bench bench-check qemu docs tree export series clean

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that is stopped under traffic and goes on: what it misses.
+
+While a guest is stopped, QEMU reads a frame ahead from each queue of its
+tap, also where vhost-net serves that otherwise.  It throws that frame away
+when vhost-net starts again.  Without vhost-net the guest gets it; but one that
+waits for room in the guest when that is stopped, QEMU throws away.
+"""
+
+import contextlib
+
+import guest as guests
+import host
+import lab
+import numbered
+import traffic
+
+TAP = "tap0"
+RATE = 5000 // host.SLOWNESS
+BETWEEN = 200               # frames that come between a stop and the next
+MEANWHILE = 100             # while the guest is stopped
+
+# Frames of a queue that QEMU throws away at a stop; 0 when that is mended
+THROWN_AWAY = 1
+
+
+def stop_and_go_on(vhost, pairs, full, number):
+    """Stop a guest so many times under traffic, and let it go on each time.
+
+    It gets no frame twice, none out of order, and misses no more than told
+    above.  `full` is a guest that has no room when it is stopped.
+    """
+    with contextlib.ExitStack() as cleanup:
+        tap = host.open_tap(cleanup, TAP, pairs)
+        machine = guests.Machine(cleanup, tap, vhost)
+        guest = guests.Guest(machine, pairs)
+        guest.run()
+        sender = traffic.Sender(cleanup, TAP, RATE, guest)
+        thrown_away = 0
+        for _ in range(number):
+            wait_for_frames(sender, BETWEEN)
+            stop(guest, sender, full)
+            thrown_away += THROWN_AWAY * (pairs if vhost else
+                                          guest.full_queues())
+            wait_for_frames(sender, MEANWHILE)
+            machine.go_on()
+            guest.look()
+            guest.give_back()
+            guest.run()
+        wait_for_frames(sender, BETWEEN)
+        sent = sender.end()
+        verdict = wait_for_the_last(guest, sent)
+        machine.qemu.quit()
+    if len(verdict.lost) > thrown_away or verdict[1:] != (0, 0, 0):
+        raise lab.Trouble(f"{len(verdict.lost)} missed of {sent}, "
+                          f"{thrown_away} allowed; {verdict[1:]}, the first "
+                          f"ones missed: {verdict.lost[:20]}")
+    return {"vhost": "on" if vhost else "off", "queues": pairs,
+            "guest": "full rings" if full else "with room", "stops": number,
+            "sent": sent, "missed": len(verdict.lost),
+            "may miss": thrown_away, "twice": verdict.twice,
+            "out of order": verdict.blocks}
+
+
+def stop(guest, sender, full):
+    """Stop the guest, once its rings are full if that is wanted."""
+    guest.pause()
+    if full:
+        guests.wait_until(lambda: guest.full_queues() == len(guest.rx),
+                          "the rings are full")
+        wait_for_frames(sender, MEANWHILE)
+    guest.machine.stop()
+
+
+def wait_for_frames(sender, count):
+    """Wait until that many more frames have been sent."""
+    goal = sender.sent() + count
+    guests.wait_until(lambda: sender.sent() >= goal, f"{count} frames")
+
+
+def wait_for_the_last(guest, sent):
+    """Wait until the last frame of each flow has come, and judge them all.
+
+    Others may come behind them.
+    """
+    last = {numbered.frame(number)
+            for number in range(sent - numbered.FLOWS, sent)}
+    guests.wait_until(
+        lambda: last <= {frame for frames in guest.frames(2 * numbered.FLOWS)
+                         for frame in frames}, "the last frames")
+    guest.pause()
+    return traffic.judge(sent, guest.frames())
