@@ -6,11 +6,15 @@
  * The channel is the real one; of the kernel there is what the input says.
  * In inject mode the input is the stream that is written, in pieces, and what
  * becomes of each frame that is sent.  In capture mode it is the frames, with
- * vnet headers and control messages, that the socket gives.
+ * vnet headers and control messages, that the socket gives, by its queue or by
+ * a ring, to which somebody else may write too.  In both, it is which calls
+ * fail, when, how often and with which errno, and what poll() reports.
  *
- * Apart from what the sanitizers find, two things must hold: a frame that is
- * sent is one of those that were written, in their order; and each frame is
- * counted once, as passed or as dropped.
+ * Apart from what the sanitizers find, these must hold: a frame that is sent
+ * is one of those that were written, in their order; each frame is counted
+ * once, as passed or as dropped; nothing is read of a ring but frames; the
+ * channel says once that it has ended; and it makes no more calls than there
+ * is reason for.
  *
  * dev/fuzz builds and runs it.
  */
@@ -19,7 +23,11 @@
 #include <linux/sockios.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <poll.h>
+#include <sanitizer/asan_interface.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
 #include "chardev/channel-af-packet.h"
 #include "monitor/monitor.h"
 #include "qapi/error.h"
@@ -30,6 +38,14 @@
 #define RECORD_MAX 69632
 #define FRAMES_MAX 32
 #define WRITES_MAX 64
+#define CALLS_MAX 100000
+
+/* As chardev/af-packet-rx.c has it */
+#define BLOCK_SIZE 65536
+#define SLOT_SIZE 240
+#define SLOTS_PER_BLOCK (BLOCK_SIZE / SLOT_SIZE)
+#define N_SLOTS (120 * SLOTS_PER_BLOCK)
+#define RING_SIZE (120 * BLOCK_SIZE)
 
 #ifndef PACKET_VNET_HDR_SZ
 #define PACKET_VNET_HDR_SZ 24
@@ -71,7 +87,38 @@ static const uint8_t *take_bytes(size_t max, size_t *len)
  * The kernel
  */
 
+typedef enum Call {
+    CALL_GETSOCKOPT,
+    CALL_SETSOCKOPT,
+    CALL_GETSOCKNAME,
+    CALL_IOCTL,
+    CALL_SEND,
+    CALL_RECV,
+    CALL_RECVMMSG,
+    CALL_MMAP,
+    CALL_TIMERFD_CREATE,
+    CALL_TIMERFD_SETTIME,
+    CALL__MAX
+} Call;
+
+/* From call number @first on, @times of a kind fail. */
+typedef struct Failure {
+    unsigned first;
+    unsigned times;
+    int err;
+} Failure;
+
+static uint8_t *ring;        /* that of the socket, if it has one */
+
 static struct {
+    int fd;
+    Failure failures[CALL__MAX];
+    unsigned n_calls[CALL__MAX];
+    unsigned n_ends;         /* how often an end was told */
+    bool has_ring;           /* it gives one to who asks for it */
+    bool ring_is_mapped;
+    bool ring_is_spoilt;     /* others have written to it */
+    unsigned slot;           /* the next that the kernel fills */
     int vnet_hdr_len;        /* what the socket has */
     uint64_t n_received;     /* frames that it gave */
     const uint8_t *written;  /* the stream that is to become frames */
@@ -92,10 +139,57 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags);
 ssize_t __wrap_recv(int fd, void *data, size_t len, int flags);
 int __wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags,
                     struct timespec *timeout);
+void *__real_mmap64(void *addr, size_t len, int prot, int flags, int fd,
+                    off_t offset);
+void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd,
+                    off_t offset);
+int __real_munmap(void *addr, size_t len);
+int __wrap_munmap(void *addr, size_t len);
+int __real_timerfd_create(int clock, int flags);
+int __wrap_timerfd_create(int clock, int flags);
+int __real_timerfd_settime(int fd, int flags, const struct itimerspec *value,
+                           struct itimerspec *old);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *value,
+                           struct itimerspec *old);
+
+static void plan_failures(void)
+{
+    unsigned n = take_int(1) % 4;
+
+    while (n--) {
+        Failure *failure = &kernel.failures[take_int(1) % CALL__MAX];
+
+        failure->err = 1 + take_int(1) % 133;
+        failure->first = take_int(1) % 32;
+        failure->times = take_int(1) ?: UINT_MAX;
+        if (failure->err == EINTR || failure->err == EAGAIN) {
+            failure->times = 1; /* "try again" */
+        }
+    }
+}
+
+static bool fails(Call call)
+{
+    const Failure *failure = &kernel.failures[call];
+    unsigned n = kernel.n_calls[call]++;
+
+    if (n >= CALLS_MAX) {
+        abort(); /* it spins */
+    }
+    if (!failure->err || n < failure->first ||
+        n - failure->first >= failure->times) {
+        return false;
+    }
+    errno = failure->err;
+    return true;
+}
 
 int __wrap_getsockopt(int fd, int level, int name, void *value,
                       socklen_t *len)
 {
+    if (fails(CALL_GETSOCKOPT)) {
+        return -1;
+    }
     if (level != SOL_PACKET) {
         return __real_getsockopt(fd, level, name, value, len);
     }
@@ -111,11 +205,13 @@ int __wrap_getsockopt(int fd, int level, int name, void *value,
     return 0;
 }
 
-/* There are vnet headers, but no ring. */
 int __wrap_setsockopt(int fd, int level, int name, const void *value,
                       socklen_t len)
 {
-    if (level == SOL_PACKET && name == PACKET_RX_RING) {
+    if (fails(CALL_SETSOCKOPT)) {
+        return -1;
+    }
+    if (level == SOL_PACKET && name == PACKET_RX_RING && !kernel.has_ring) {
         errno = EINVAL;
         return -1;
     }
@@ -129,6 +225,9 @@ int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *len)
 {
     struct sockaddr_ll sll = { .sll_family = AF_PACKET, .sll_ifindex = 1 };
 
+    if (fails(CALL_GETSOCKNAME)) {
+        return -1;
+    }
     *len = MIN(*len, sizeof(sll));
     memcpy(address, &sll, *len);
     return 0;
@@ -149,6 +248,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     arg = va_arg(ap, void *);
     va_end(ap);
 
+    if (fails(CALL_IOCTL)) {
+        return -1;
+    }
     switch (request) {
     case SIOCGIFNAME:
         strcpy(((struct ifreq *)arg)->ifr_name, "fuzz0");
@@ -195,8 +297,13 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
     static const int errors[] = {
         EAGAIN, ENOBUFS, ENETDOWN, ENXIO, EMSGSIZE, EINVAL, ENOMEM, EIO,
     };
-    uint8_t fate = take_int(1);
+    uint8_t fate;
 
+    if (fails(CALL_SEND)) {
+        check_sent(data, len, false);
+        return -1;
+    }
+    fate = take_int(1);
     check_sent(data, len, fate >= ARRAY_SIZE(errors));
     if (fate < ARRAY_SIZE(errors)) {
         errno = errors[fate];
@@ -208,8 +315,13 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
 /* To throw away what nobody has read, or to see whether there is something */
 ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
 {
-    uint8_t fate = take_int(1);
+    uint8_t fate;
 
+    if (fails(CALL_RECV)) {
+        kernel.n_received += errno == EINVAL && !(flags & MSG_ERRQUEUE);
+        return -1;
+    }
+    fate = take_int(1);
     if (flags & MSG_ERRQUEUE || !input_len || kernel.n_received >= FRAMES_MAX) {
         errno = EAGAIN;
         return -1;
@@ -268,6 +380,10 @@ int __wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags,
 {
     unsigned i;
 
+    if (fails(CALL_RECVMMSG)) {
+        kernel.n_received += errno == EINVAL && kernel.vnet_hdr_len;
+        return -1;
+    }
     if (!input_len || kernel.n_received >= FRAMES_MAX) {
         errno = EAGAIN;
         return -1;
@@ -277,15 +393,168 @@ int __wrap_recvmmsg(int fd, struct mmsghdr *msgs, unsigned n, int flags,
         errno = ENETDOWN;
         return -1;
     case 1:
-        errno = EINVAL;
-        kernel.n_received++; /* and that was it */
-        return -1;
+        if (kernel.vnet_hdr_len) {
+            errno = EINVAL;
+            kernel.n_received++; /* and that was it */
+            return -1;
+        }
     }
     n = MIN(n, 1 + take_int(1) % 4);
     for (i = 0; i < n; i++) {
         give_frame(&msgs[i]);
     }
     return n;
+}
+
+int __wrap_timerfd_create(int clock, int flags)
+{
+    return fails(CALL_TIMERFD_CREATE) ? -1 :
+           __real_timerfd_create(clock, flags);
+}
+
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *value,
+                           struct itimerspec *old)
+{
+    return fails(CALL_TIMERFD_SETTIME) ? -1 :
+           __real_timerfd_settime(fd, flags, value, old);
+}
+
+/*
+ * The ring
+ */
+
+static struct tpacket2_hdr *ring_slot(unsigned i)
+{
+    return (void *)(ring + i / SLOTS_PER_BLOCK * BLOCK_SIZE +
+                    i % SLOTS_PER_BLOCK * SLOT_SIZE);
+}
+
+/* Between what tells of a frame and the frame there is nothing to read. */
+static void ring_init(void)
+{
+    unsigned i;
+
+    ring = __real_mmap64(NULL, RING_SIZE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (i = 0; i < N_SLOTS; i++) {
+        ASAN_POISON_MEMORY_REGION(ring_slot(i) + 1, 16);
+    }
+}
+
+void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd,
+                    off_t offset)
+{
+    if (fd < 0 || fd != kernel.fd) {
+        return __real_mmap64(addr, len, prot, flags, fd, offset);
+    }
+    if (len != RING_SIZE) {
+        abort();
+    }
+    if (fails(CALL_MMAP)) {
+        return MAP_FAILED;
+    }
+    kernel.ring_is_mapped = true;
+    return ring;
+}
+
+int __wrap_munmap(void *addr, size_t len)
+{
+    if (addr != ring) {
+        return __real_munmap(addr, len);
+    }
+    kernel.ring_is_mapped = false;
+    return 0;
+}
+
+/* As the kernel does it */
+static void ring_give(void)
+{
+    static const uint32_t statuses[] = {
+        TP_STATUS_USER,
+        TP_STATUS_USER | TP_STATUS_VLAN_VALID,
+        TP_STATUS_USER | TP_STATUS_VLAN_VALID | TP_STATUS_VLAN_TPID_VALID,
+        TP_STATUS_USER | TP_STATUS_CSUMNOTREADY,
+    };
+    struct tpacket2_hdr *hdr = ring_slot(kernel.slot);
+    size_t vnet_hdr_len = MIN(kernel.vnet_hdr_len, 10);
+    size_t mac = 66 + vnet_hdr_len, room = SLOT_SIZE - mac, have;
+    uint32_t status = statuses[take_int(1) % ARRAY_SIZE(statuses)];
+    const uint8_t *bytes;
+
+    if (hdr->tp_status || kernel.n_received >= FRAMES_MAX) {
+        return;
+    }
+    hdr->tp_len = take_int(1);
+    hdr->tp_snaplen = MIN(hdr->tp_len, room);
+    hdr->tp_mac = mac;
+    hdr->tp_vlan_tci = take_int(2);
+    hdr->tp_vlan_tpid = take_int(2);
+    bytes = take_bytes(vnet_hdr_len + hdr->tp_snaplen, &have);
+    memcpy((uint8_t *)hdr + mac - vnet_hdr_len, bytes, have);
+    hdr->tp_status = status;
+    kernel.slot = (kernel.slot + 1) % N_SLOTS;
+    kernel.n_received++;
+}
+
+/* As somebody does it who holds a duplicate of the socket */
+static void ring_spoil(void)
+{
+    struct tpacket2_hdr *hdr = ring_slot((kernel.slot + take_int(1) % 4 +
+                                          N_SLOTS - 2) % N_SLOTS);
+    const uint8_t *bytes;
+    size_t have;
+
+    bytes = take_bytes(sizeof(*hdr), &have);
+    memcpy(hdr, bytes, have);
+    kernel.ring_is_spoilt = true;
+}
+
+static void ring_clear(void)
+{
+    unsigned i;
+
+    for (i = 0; i < FRAMES_MAX + 4; i++) {
+        memset(ring_slot(i), 0, sizeof(struct tpacket2_hdr));
+        memset(ring_slot(N_SLOTS - 1 - i), 0, sizeof(struct tpacket2_hdr));
+    }
+}
+
+static void ring_fill(void)
+{
+    unsigned n;
+
+    if (kernel.ring_is_mapped) {
+        for (n = take_int(1) % 4; n; n--) {
+            if (take_int(1) % 4) {
+                ring_give();
+            } else {
+                ring_spoil();
+            }
+        }
+    }
+}
+
+/*
+ * poll()
+ */
+
+static gint poll_input(GPollFD *fds, guint n, gint timeout)
+{
+    static const gushort events[] = {
+        0, G_IO_IN, G_IO_ERR, G_IO_OUT, G_IO_IN | G_IO_OUT | G_IO_ERR,
+    };
+    int ready = poll((struct pollfd *)fds, n, 0);
+    guint i;
+
+    for (i = 0; i < n; i++) {
+        if (fds[i].fd == kernel.fd) {
+            ready -= fds[i].revents != 0;
+            fds[i].revents = events[take_int(1) % ARRAY_SIZE(events)] &
+                             (fds[i].events | G_IO_ERR);
+            ready += fds[i].revents != 0;
+        }
+    }
+    return ready;
 }
 
 /*
@@ -298,6 +567,8 @@ static QIOChannelAfPacket *channel_new(ChardevSocketAfPacketMode mode)
     QIOChannelSocket *sioc = qio_channel_socket_new_fd(fd, &error_abort);
     QIOChannelAfPacket *ioc;
 
+    kernel.fd = fd;
+    plan_failures();
     ioc = qio_channel_af_packet_new(sioc, mode, "fuzz",
                                     &(ChardevAfPacketStats) {});
     object_unref(OBJECT(sioc));
@@ -311,11 +582,31 @@ static uint64_t channel_end(QIOChannelAfPacket *ioc)
     ChardevAfPacketStats s;
 
     qio_channel_close(QIO_CHANNEL(ioc), &error_abort);
+    kernel.fd = -1;
+    if (kernel.n_ends > 1) {
+        abort();
+    }
     qio_channel_af_packet_get_stats(ioc, &s);
     object_unref(OBJECT(ioc));
     return s.frames + s.dropped_kernel + s.dropped_too_short +
            s.dropped_too_long + s.dropped_refused + s.dropped_queue_full +
            s.dropped_link_down + s.dropped_detach;
+}
+
+/* Can the channel learn what vnet headers there are? */
+static bool knows_vnet_hdr(void)
+{
+    return !kernel.failures[CALL_GETSOCKOPT].err;
+}
+
+/*
+ * Is each frame to be found in a counter?  Not those that others wrote to the
+ * ring, nor, in inject mode, if the socket fails while records are written.
+ */
+static bool books_are_kept(void)
+{
+    return !kernel.ring_is_spoilt && knows_vnet_hdr() &&
+           (!kernel.written_len || !kernel.failures[CALL_RECV].err);
 }
 
 /*
@@ -374,7 +665,8 @@ static void fuzz_inject(void)
         g_clear_pointer(&err, error_free);
         g_main_context_iteration(NULL, false);
     }
-    if (channel_end(ioc) != count_records(kernel.written, at)) {
+    if (channel_end(ioc) != count_records(kernel.written, at) &&
+        books_are_kept()) {
         abort();
     }
 }
@@ -422,16 +714,18 @@ static void fuzz_capture(void)
     reader.vnet_hdr_len = kernel.vnet_hdr_len;
     ioc = channel_new(CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE);
     while (left-- && (len > 0 || input_len)) {
+        ring_fill();
         len = qio_channel_read(QIO_CHANNEL(ioc), (char *)buf,
                                take_int(1) * 16 ?: sizeof(buf), &error_abort);
-        if (len > 0) {
+        if (len > 0 && knows_vnet_hdr()) {
             reader_take(&reader, buf, len);
         }
         g_main_context_iteration(NULL, false);
     }
-    if (channel_end(ioc) != kernel.n_received) {
+    if (channel_end(ioc) != kernel.n_received && books_are_kept()) {
         abort();
     }
+    ring_clear();
 }
 
 /*
@@ -443,6 +737,7 @@ static int discard_vprintf(const char *fmt, va_list ap)
 {
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
 
+    kernel.n_ends += strstr(text, "the connection has ended") != NULL;
     return strlen(text);
 }
 
@@ -460,6 +755,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     qemu_init_main_loop(&error_abort);
     module_call_init(MODULE_INIT_QOM);
+    g_main_context_set_poll_func(NULL, poll_input);
+    ring_init();
     return 0;
 }
 
@@ -472,7 +769,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input_len = size;
     what = take_int(1);
     memset(&kernel, 0, sizeof(kernel));
+    kernel.fd = -1;
     kernel.vnet_hdr_len = vnet_hdr_lens[what / 2 % 4];
+    kernel.has_ring = what / 8 % 2;
     if (what % 2) {
         fuzz_inject();
     } else {
