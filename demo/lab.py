@@ -43,6 +43,7 @@ PACKET_IGNORE_OUTGOING = 23
 ETH_P_ALL = 3
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17
+ETHTOOL_SGRO = 0x2c
 NETLINK_ROUTE = 0
 NLMSG_DONE = 3
 NLM_F_REQUEST = 1
@@ -198,7 +199,17 @@ def checksums_in_software(interface):
 
     Segmentation offload goes off by itself, as it needs checksum offload.
     """
-    value = ctypes.create_string_buffer(struct.pack("II", ETHTOOL_STXCSUM, 0))
+    switch(interface, ETHTOOL_STXCSUM, False)
+
+
+def join_received(interface):
+    """Have an interface join the frames it receives, as network cards do."""
+    switch(interface, ETHTOOL_SGRO, True)
+
+
+def switch(interface, what, on):
+    """Switch an offload of an interface."""
+    value = ctypes.create_string_buffer(struct.pack("II", what, on))
     request = struct.pack("16sP16x", interface.encode(),
                           ctypes.addressof(value))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
