@@ -4,9 +4,12 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include "qemu/error-report.h"
+#include "standard-headers/linux/virtio_net.h"
 #include "af-packet-capture.h"
+#include "af-packet-csum.h"
 #include "af-packet-frame.h"
 #include "af-packet-pace.h"
 #include "af-packet-record.h"
@@ -14,6 +17,11 @@
 #include "trace.h"
 
 #define DROP_BUDGET 256 /* frames per take that gives none */
+#define ERRORS_MAX 1000 /* in a row, of those that pass by themselves */
+
+#define MTU_INTERVAL G_USEC_PER_SEC /* nothing tells when it changes */
+#define TAGS_MAX_LEN (2 * AF_PACKET_VLAN_LEN) /* that an MTU leaves room for */
+#define SCTP_CSUM_OFFSET 8
 
 /* The longest frame that still makes a record */
 #define FRAME_MAX (AF_PACKET_RECORD_MAX - AF_PACKET_VLAN_LEN)
@@ -27,8 +35,9 @@ struct AfPacketCapture {
     AfPacketRx *rx;
     AfPacketPace pace;
     bool stopped;
-    bool strip_vnet_hdr;     /* it was QEMU that switched it on */
-    uint64_t checked_drops;  /* dropped_kernel at the last check of the ring */
+    int n_errors;            /* since a frame came, or there was none */
+    int mtu;
+    int64_t mtu_until;       /* when to ask for it again */
 
     /* what is left of the record that is being read */
     const uint8_t *staged;
@@ -36,23 +45,56 @@ struct AfPacketCapture {
     size_t staged_frame_len;
 };
 
-size_t af_packet_capture_record_vnet_hdr_len(const AfPacketCapture *cap)
+/* Is it above the MTU? */
+static bool is_above_mtu(AfPacketCapture *cap, size_t len)
 {
-    return cap->strip_vnet_hdr ? 0 : cap->port->vnet_hdr_len;
+    const size_t mtu_len = len - MIN(len, ETH_HLEN + TAGS_MAX_LEN);
+    int64_t now;
+
+    if (mtu_len <= MIN(cap->mtu, ETH_DATA_LEN)) {
+        return false;
+    }
+    now = g_get_monotonic_time();
+    if (now >= cap->mtu_until) {
+        cap->mtu_until = now + MTU_INTERVAL;
+        cap->mtu = af_packet_socket_mtu(cap->port->fd);
+    }
+    return cap->mtu > 0 && mtu_len > cap->mtu;
 }
 
-/* Returns: false if the kernel's description of the frame is wrong. */
-static bool strip_vnet_hdr(AfPacketCapture *cap, uint8_t **data, size_t *len)
+/* Returns: false if a checksum is partial, but there is none. */
+static bool complete_csum(AfPacketCapture *cap, const AfPacketRxInfo *info,
+                          uint8_t *frame, size_t len)
+{
+    ChardevAfPacketStats *stats = &cap->port->stats;
+    bool is_super_frame = info->gso_tcp || is_above_mtu(cap, len);
+    AfPacketCsum csum = AF_PACKET_CSUM_DONE;
+
+    stats->gso_frames += is_super_frame;
+    if (info->csum_not_ready) {
+        csum = af_packet_csum_complete(frame, len);
+    } else if (is_super_frame) {
+        csum = af_packet_csum_check(frame, len);
+    }
+    stats->csum_unmatched += csum == AF_PACKET_CSUM_UNMATCHED;
+    return csum != AF_PACKET_CSUM_NONE || !info->csum_not_ready;
+}
+
+/* A vnet header can only tell of another kind of checksum. */
+static void complete_sctp(uint8_t *data, size_t vnet_hdr_len, size_t len)
 {
     struct virtio_net_hdr hdr;
 
-    memcpy(&hdr, *data, sizeof(hdr));
-    *data += sizeof(hdr);
-    *len -= sizeof(hdr);
-    if (hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-        cap->port->stats.gso_frames++;
+    memcpy(&hdr, data, sizeof(hdr));
+    if (hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+        hdr.csum_offset == SCTP_CSUM_OFFSET &&
+        af_packet_csum_complete_sctp(data + vnet_hdr_len, len - vnet_hdr_len,
+                                     hdr.csum_start)) {
+        hdr.flags &= ~VIRTIO_NET_HDR_F_NEEDS_CSUM;
+        hdr.csum_start = 0;
+        hdr.csum_offset = 0;
+        memcpy(data, &hdr, sizeof(hdr));
     }
-    return af_packet_frame_complete_csum(*data, *len, &hdr);
 }
 
 /* Returns: false if no record can be made of the frame; it is dropped then. */
@@ -60,10 +102,12 @@ static bool check_frame(AfPacketCapture *cap, const AfPacketRxFrame *frame)
 {
     AfPacketDrop reason;
 
-    if (frame->info.no_room) {
+    if (frame->info.impossible) {
+        reason = AF_PACKET_DROP_BAD_SLOT;
+    } else if (frame->info.no_room) {
         reason = AF_PACKET_DROP_RCVBUF_FULL;
     } else if (frame->len > FRAME_MAX) {
-        reason = AF_PACKET_DROP_TOO_LONG;
+        reason = AF_PACKET_DROP_OVERSIZE;
     } else if (frame->info.filtered) {
         reason = AF_PACKET_DROP_FILTERED;
     } else if (frame->len < cap->port->vnet_hdr_len + ETH_HLEN) {
@@ -81,18 +125,24 @@ static void stage(AfPacketCapture *cap, const AfPacketRxFrame *frame)
     const AfPacketRxInfo *info = &frame->info;
     uint8_t *data = frame->data;
     size_t len = frame->len;
-    size_t vnet_hdr_len = af_packet_capture_record_vnet_hdr_len(cap);
+    size_t vnet_hdr_len = cap->port->vnet_hdr_len;
 
     if (!check_frame(cap, frame)) {
         return;
     }
     if (info->has_vlan) {
-        data = af_packet_frame_put_vlan(data, cap->port->vnet_hdr_len,
-                                        info->vlan_tpid, info->vlan_tci);
+        data = af_packet_frame_put_vlan(data, vnet_hdr_len, info->vlan_tpid,
+                                        info->vlan_tci);
         len += AF_PACKET_VLAN_LEN;
+        if (!data) {
+            af_packet_port_drop(cap->port, AF_PACKET_DROP_BAD_CSUM, 0, len);
+            return;
+        }
     }
-    if (cap->strip_vnet_hdr && !strip_vnet_hdr(cap, &data, &len)) {
-        af_packet_port_drop(cap->port, AF_PACKET_DROP_BAD_CSUM, 0, len);
+    if (vnet_hdr_len) {
+        complete_sctp(data, vnet_hdr_len, len);
+    } else if (!complete_csum(cap, info, data, len)) {
+        af_packet_port_drop(cap->port, AF_PACKET_DROP_NO_CSUM, 0, len);
         return;
     }
 
@@ -103,18 +153,35 @@ static void stage(AfPacketCapture *cap, const AfPacketRxFrame *frame)
 
 void af_packet_capture_error(AfPacketCapture *cap, int err)
 {
+    if (err == EINVAL && cap->port->vnet_hdr_len) {
+        /*
+         * A GSO type that a vnet header can't express; consumed (6.18).  A
+         * guest may send as many as it likes.
+         */
+        af_packet_port_drop(cap->port, AF_PACKET_DROP_UNDESCRIBABLE, 0, 0);
+        return;
+    }
+
     switch (err) {
     case ENETDOWN:
         /* Comes before the frames that are still queued */
         cap->port->link_changed = true;
         break;
-    case EINVAL:
-        /* A GSO type that a vnet header can't express; consumed (6.18) */
-        af_packet_port_drop(cap->port, AF_PACKET_DROP_UNDESCRIBABLE, 0, 0);
+    case ENOBUFS:
+    case ENOMEM:
+    case ENOMSG: /* time stamps that the opener has asked for */
         break;
     default:
         cap->port->error = err;
         break;
+    }
+}
+
+static void receive_error(AfPacketCapture *cap, int err)
+{
+    af_packet_capture_error(cap, err);
+    if (err != EINVAL && ++cap->n_errors > ERRORS_MAX) {
+        cap->port->error = err; /* it does not pass by itself */
     }
 }
 
@@ -124,21 +191,23 @@ static bool receive(AfPacketCapture *cap)
     AfPacketRxFrame frame;
     int ret;
 
-    if (cap->stopped) {
+    if (cap->stopped || cap->port->error) {
         return false;
     }
 
     ret = af_packet_rx_next(cap->rx, &frame);
+    if (ret < 0) {
+        receive_error(cap, -ret);
+        return true;
+    }
+    cap->n_errors = 0;
     if (ret > 0) {
         af_packet_pace_count(&cap->pace);
         stage(cap, &frame);
-    } else if (ret < 0) {
-        af_packet_capture_error(cap, -ret);
     } else {
         af_packet_pace_update(&cap->pace);
-        return false;
     }
-    return true;
+    return ret > 0;
 }
 
 /*
@@ -208,47 +277,20 @@ void af_packet_capture_update_stats(AfPacketCapture *cap)
     }
 }
 
-bool af_packet_capture_has_ring(const AfPacketCapture *cap)
-{
-    return af_packet_rx_has_ring(cap->rx);
-}
-
-bool af_packet_capture_check_ring(AfPacketCapture *cap)
-{
-    uint64_t dropped = cap->checked_drops;
-    AfPacketRxState state;
-
-    af_packet_capture_update_stats(cap);
-    cap->checked_drops = cap->port->stats.dropped_kernel;
-    state = af_packet_rx_look(cap->rx, cap->checked_drops != dropped);
-    if (state == AF_PACKET_RX_STUCK) {
-        warn_report("chardev '%s': the kernel no longer fills the ring on %s, "
-                    "as happens after a frame that a vnet header can't "
-                    "describe; from now on frames wait in the receive buffer",
-                    cap->port->label, af_packet_port_ifname(cap->port));
-    }
-    return state == AF_PACKET_RX_BUSY;
-}
-
 AfPacketCapture *af_packet_capture_new(AfPacketPort *port)
 {
     AfPacketCapture *cap = g_new0(AfPacketCapture, 1);
+    size_t lost;
 
     cap->port = port;
-    if (af_packet_socket_report_info(port->fd) < 0) {
-        warn_report("chardev '%s': can't ask for VLAN tags, captured frames "
-                    "may lack theirs", port->label);
-    }
-    if (!port->vnet_hdr_len) {
-        /* Only the vnet header tells where a checksum is partial */
-        cap->strip_vnet_hdr = af_packet_socket_set_vnet_hdr(port->fd,
-                                                            true) == 0;
-        port->vnet_hdr_len = af_packet_socket_vnet_hdr_len(port->fd);
+    if (af_packet_state_set(port->state, SOL_PACKET, PACKET_AUXDATA, 1) < 0) {
+        warn_report("chardev '%s': can't ask for VLAN tags and checksums, "
+                    "captured frames may lack theirs", port->label);
     }
     af_packet_pace_init(&cap->pace);
-    cap->rx = af_packet_rx_new(port->fd, FRAME_MAX, port->vnet_hdr_len);
-    af_packet_capture_update_stats(cap);
-    cap->checked_drops = port->stats.dropped_kernel;
+    cap->rx = af_packet_rx_new(port->state, FRAME_MAX, port->vnet_hdr_len,
+                               &lost);
+    port->stats.dropped_kernel += lost;
     trace_af_packet_capture_start(cap, af_packet_rx_has_ring(cap->rx));
     return cap;
 }
@@ -258,10 +300,6 @@ void af_packet_capture_stop(AfPacketCapture *cap)
     af_packet_capture_update_stats(cap);
     af_packet_capture_drop_partial(cap);
     af_packet_port_drop_detached(cap->port, af_packet_rx_stop(cap->rx));
-    if (cap->strip_vnet_hdr) {
-        /* The socket may live on in another process, or be passed in again */
-        af_packet_socket_set_vnet_hdr(cap->port->fd, false);
-    }
     cap->stopped = true;
 }
 

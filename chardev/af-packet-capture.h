@@ -27,8 +27,8 @@ AfPacketCapture *af_packet_capture_new(AfPacketPort *port);
  * af_packet_capture_stop:
  * @cap: the capture
  *
- * Receive no more, and leave the socket as it was handed over.  Frames that
- * had not been read are counted as lost.
+ * Receive no more, and leave the socket without a ring.  Frames that had not
+ * been read are counted as lost.
  */
 void af_packet_capture_stop(AfPacketCapture *cap);
 
@@ -37,14 +37,6 @@ void af_packet_capture_stop(AfPacketCapture *cap);
  * @cap: the capture, stopped or not; NULL is ignored
  */
 void af_packet_capture_free(AfPacketCapture *cap);
-
-/**
- * af_packet_capture_record_vnet_hdr_len:
- * @cap: the capture
- *
- * Returns: length in bytes of the vnet header that its records have.
- */
-size_t af_packet_capture_record_vnet_hdr_len(const AfPacketCapture *cap);
 
 /**
  * af_packet_capture_take:
@@ -89,6 +81,9 @@ int af_packet_capture_timer_fd(const AfPacketCapture *cap);
  * af_packet_capture_error:
  * @cap: the capture
  * @err: an errno that the socket had pending
+ *
+ * Note in the port what follows: that the link has to be looked at, that the
+ * socket is of no more use, or nothing.
  */
 void af_packet_capture_error(AfPacketCapture *cap, int err);
 
@@ -107,25 +102,5 @@ void af_packet_capture_drop_partial(AfPacketCapture *cap);
  * Add what the kernel has dropped to the port's counters.
  */
 void af_packet_capture_update_stats(AfPacketCapture *cap);
-
-/**
- * af_packet_capture_has_ring:
- * @cap: the capture
- *
- * Returns: whether frames come by a ring, which is to be checked now and
- * then.
- */
-bool af_packet_capture_has_ring(const AfPacketCapture *cap);
-
-/**
- * af_packet_capture_check_ring:
- * @cap: the capture
- *
- * Give up a ring that the kernel does not fill any more.
- *
- * Returns: true if frames came by it meanwhile, so that it is too early to
- * tell.
- */
-bool af_packet_capture_check_ring(AfPacketCapture *cap);
 
 #endif

@@ -1,25 +1,34 @@
 /*
- * Putting back into a frame what the kernel reports beside it
+ * Putting back into a frame the VLAN tag that the kernel reports beside it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "standard-headers/linux/virtio_net.h"
 #include "af-packet-frame.h"
 
-/* The offsets count from the start of the frame, which the tag lengthens */
-static void vnet_hdr_move(uint8_t *vnet_hdr)
+/*
+ * The offsets count from the start of the frame, which the tag lengthens.
+ * Returns: false if the checksum's gets too large for its field.
+ */
+static bool vnet_hdr_move(uint8_t *vnet_hdr)
 {
     struct virtio_net_hdr hdr;
 
     memcpy(&hdr, vnet_hdr, sizeof(hdr));
     if (hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+        if (hdr.csum_start > UINT16_MAX - AF_PACKET_VLAN_LEN) {
+            return false;
+        }
         hdr.csum_start += AF_PACKET_VLAN_LEN;
     }
     if (hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-        hdr.hdr_len += AF_PACKET_VLAN_LEN;
+        /* A hint: what is beyond need not be exact */
+        hdr.hdr_len = MIN(hdr.hdr_len + AF_PACKET_VLAN_LEN, UINT16_MAX);
     }
     memcpy(vnet_hdr, &hdr, sizeof(hdr));
+    return true;
 }
 
 uint8_t *af_packet_frame_put_vlan(uint8_t *buf, size_t vnet_hdr_len,
@@ -31,46 +40,8 @@ uint8_t *af_packet_frame_put_vlan(uint8_t *buf, size_t vnet_hdr_len,
     memmove(start, buf, before);
     stw_be_p(start + before, tpid);
     stw_be_p(start + before + sizeof(tpid), tci);
-    if (vnet_hdr_len) {
-        vnet_hdr_move(start);
+    if (vnet_hdr_len && !vnet_hdr_move(start)) {
+        return NULL;
     }
     return start;
-}
-
-/* The Internet checksum (RFC 1071) over @len bytes */
-static uint16_t internet_checksum(const uint8_t *data, size_t len)
-{
-    uint64_t sum = 0;
-    size_t i;
-
-    for (i = 0; i + 1 < len; i += 2) {
-        sum += lduw_be_p(data + i);
-    }
-    if (len % 2) {
-        sum += data[len - 1] << 8;
-    }
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return ~sum;
-}
-
-bool af_packet_frame_complete_csum(uint8_t *frame, size_t len,
-                                   const struct virtio_net_hdr *vnet_hdr)
-{
-    size_t start = vnet_hdr->csum_start;
-    size_t field = start + vnet_hdr->csum_offset;
-    uint16_t sum;
-
-    if (!(vnet_hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)) {
-        return true;
-    }
-    if (field + sizeof(sum) > len) {
-        return false;
-    }
-
-    sum = internet_checksum(frame + start, len - start);
-    /* 0 would mean "no checksum" in UDP; 0xffff is its equal */
-    stw_be_p(frame + field, sum ?: 0xffff);
-    return true;
 }

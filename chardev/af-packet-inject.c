@@ -5,60 +5,139 @@
  */
 #include "qemu/osdep.h"
 #include <net/ethernet.h>
+#include <netinet/in.h>
+#include "qemu/error-report.h"
 #include "qemu/units.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "af-packet-departures.h"
+#include "af-packet-headers.h"
 #include "af-packet-inject.h"
 #include "af-packet-record.h"
 #include "af-packet-txq.h"
 
 #define QUEUE_MAX_BYTES (4 * MiB)
+#define SNDBUF_MAX_BYTES (8 * MiB) /* for what is on its way */
+#define QUEUE_ROOM_BYTES (2 * MiB) /* a writer that waits may go on */
 #define FLUSH_BUDGET 64 /* frames */
 
 /* In microseconds */
-#define RETRY_MIN 1000
-#define RETRY_MAX 64000
-
-#define IDLE_TRIES_MAX 5 /* to send, while nothing else is on its way */
+#define RETRY_INTERVAL (100 * 1000) /* if nothing else tells when */
+#define CARRIER_INTERVAL (250 * 1000)
 
 struct AfPacketInject {
     AfPacketPort *port;
-    bool deafened;           /* it was QEMU that attached a filter */
     AfPacketSplitter splitter;
     AfPacketTxq txq;
+    AfPacketDepartures departures;
+    bool writer_waits;       /* for room, so that nothing is dropped */
     bool wait_for_room;      /* EAGAIN: POLLOUT tells when to go on */
-    int64_t flush_at;        /* ENOBUFS: only time does; 0 if not waiting */
-    int64_t retry_delay;
-    int idle_tries;
+    bool wait_for_qdisc;     /* ENOBUFS: departures do */
+    int64_t flush_at;        /* 0 if there is no such time */
+    bool no_carrier;
+    int64_t carrier_until;   /* when to look at it again */
 };
 
-/*
- * The queueing discipline has refused a frame.  It may be full; but a policy
- * that drops this very frame, or one that can't ever take a frame of this
- * length, looks the same.  Frames of ours that are still on their way tell
- * that it is worth to wait.  That there are none now doesn't tell that there
- * were none when the frame was refused: the attempt itself may set them going.
- *
- * Returns: false if the frame has no more chances.
- */
-static bool wait_for_qdisc(AfPacketInject *inj)
+#define MUST_WAIT 1
+
+static int send_now(AfPacketInject *inj, const uint8_t *data, size_t len)
 {
-    if (af_packet_socket_sends(inj->port->fd)) {
-        inj->idle_tries = 0;
-    } else if (inj->idle_tries >= IDLE_TRIES_MAX) {
-        return false;
-    } else {
-        inj->idle_tries++;
+    int err = af_packet_socket_send(inj->port->fd, data, len);
+
+    if (err == -ENETDOWN) {
+        /* It may have been the pending error of a link that is up again */
+        err = af_packet_socket_send(inj->port->fd, data, len);
     }
-    inj->retry_delay = MIN(MAX(inj->retry_delay * 2, RETRY_MIN), RETRY_MAX);
-    inj->flush_at = g_get_monotonic_time() + inj->retry_delay;
-    return true;
+    return err;
+}
+
+static bool is_refusal(int err)
+{
+    return err == -ENOBUFS || err == -ENOMEM;
+}
+
+/*
+ * The queueing discipline may refuse a frame because it is full; but a policy
+ * that drops this very frame, or one that can't ever take a frame of this
+ * length, looks the same, as does a peer of a smaller MTU.  As long as frames
+ * of ours are on their way it may be full of these.  Once there are none, a
+ * single attempt tells: if they have left since the first one, which may have
+ * set them going itself, it succeeds.
+ *
+ * Returns: 0, a negative errno, or MUST_WAIT until another frame has left.
+ */
+static int send_or_wait(AfPacketInject *inj, const uint8_t *data, size_t len)
+{
+    const int fd = inj->port->fd;
+    bool alone = inj->wait_for_qdisc && !af_packet_socket_sends(fd);
+    int err = send_now(inj, data, len);
+
+    if (is_refusal(err) && !alone) {
+        af_packet_departures_watch(&inj->departures);
+        if (af_packet_socket_sends(fd)) {
+            return MUST_WAIT;
+        }
+        err = send_now(inj, data, len);
+    }
+    return err;
 }
 
 static void count_sent(AfPacketInject *inj, size_t len)
 {
-    inj->port->stats.frames++;
-    inj->port->stats.bytes += len - inj->port->vnet_hdr_len;
-    inj->retry_delay = 0;
-    inj->idle_tries = 0;
+    ChardevAfPacketStats *stats = &inj->port->stats;
+
+    if (inj->no_carrier) {
+        stats->no_carrier_frames++;
+    } else {
+        stats->frames++;
+        stats->bytes += len - inj->port->vnet_hdr_len;
+    }
+}
+
+/* Nothing tells when it is lost: look now and then, while frames are sent. */
+static void look_at_carrier(AfPacketInject *inj)
+{
+    int64_t now = g_get_monotonic_time();
+
+    if (now >= inj->carrier_until) {
+        inj->carrier_until = now + CARRIER_INTERVAL;
+        inj->no_carrier = !af_packet_socket_has_carrier(inj->port->fd);
+    }
+}
+
+/*
+ * A super-frame of a tunnel is described by what its innermost headers say,
+ * and no interface takes what is described so: there is nothing to tell of a
+ * header inside.
+ */
+static bool is_tunnel_gso(const AfPacketInject *inj, const uint8_t *data,
+                          size_t len)
+{
+    const size_t vnet_hdr_len = inj->port->vnet_hdr_len;
+    AfPacketHeaders headers;
+    struct virtio_net_hdr hdr;
+    int proto;
+
+    if (!vnet_hdr_len) {
+        return false;
+    }
+    memcpy(&hdr, data, sizeof(hdr));
+    switch (hdr.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+    case VIRTIO_NET_HDR_GSO_TCPV4:
+    case VIRTIO_NET_HDR_GSO_TCPV6:
+        proto = IPPROTO_TCP;
+        break;
+    case VIRTIO_NET_HDR_GSO_UDP:
+    case VIRTIO_NET_HDR_GSO_UDP_L4:
+        proto = IPPROTO_UDP;
+        break;
+    default:
+        return false;
+    }
+    af_packet_headers_find(&headers, data + vnet_hdr_len, len - vnet_hdr_len);
+    return headers.outer_proto >= 0 &&
+           (headers.outer_proto != proto ||
+            (hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM &&
+             hdr.csum_start > headers.outer_start));
 }
 
 static void drop_link_down(AfPacketInject *inj, size_t len)
@@ -72,27 +151,17 @@ static void drop_link_down(AfPacketInject *inj, size_t len)
 /* Returns: false if the frame has to wait. */
 static bool send_frame(AfPacketInject *inj, const uint8_t *data, size_t len)
 {
-    int err;
+    int err = send_or_wait(inj, data, len);
 
-    err = af_packet_socket_send(inj->port->fd, data, len);
-    if (err == -ENETDOWN) {
-        /* It may have been the pending error of a link that is up again */
-        err = af_packet_socket_send(inj->port->fd, data, len);
+    inj->wait_for_room = err == -EAGAIN;
+    inj->wait_for_qdisc = err == MUST_WAIT;
+    if (inj->wait_for_room || inj->wait_for_qdisc) {
+        return false;
     }
 
     switch (-err) {
     case 0:
         count_sent(inj, len);
-        break;
-    case EAGAIN:
-        inj->wait_for_room = true;
-        return false;
-    case ENOBUFS:
-    case ENOMEM:
-        if (wait_for_qdisc(inj)) {
-            return false;
-        }
-        af_packet_port_drop(inj->port, AF_PACKET_DROP_REFUSED, -err, len);
         break;
     case ENETDOWN:
     case ENXIO:
@@ -106,6 +175,17 @@ static bool send_frame(AfPacketInject *inj, const uint8_t *data, size_t len)
         break;
     }
     return true;
+}
+
+/* Decide when to go on with what waits. */
+static void schedule_flush(AfPacketInject *inj)
+{
+    if (inj->wait_for_qdisc) {
+        inj->flush_at = g_get_monotonic_time() + RETRY_INTERVAL;
+    } else {
+        inj->flush_at = 0;
+        af_packet_departures_unwatch(&inj->departures);
+    }
 }
 
 static void enqueue(AfPacketInject *inj, const uint8_t *data, size_t len)
@@ -126,23 +206,50 @@ static void send_or_enqueue(AfPacketInject *inj, const struct iovec *payload)
     if (payload->iov_len < inj->port->vnet_hdr_len + ETH_HLEN) {
         af_packet_port_drop(inj->port, AF_PACKET_DROP_TOO_SHORT, 0,
                             payload->iov_len);
-    } else if (af_packet_txq_head(&inj->txq) ||
-               !send_frame(inj, payload->iov_base, payload->iov_len)) {
+    } else if (is_tunnel_gso(inj, payload->iov_base, payload->iov_len)) {
+        af_packet_port_drop(inj->port, AF_PACKET_DROP_TUNNEL_GSO, 0,
+                            payload->iov_len);
+    } else if (af_packet_txq_head(&inj->txq)) {
         enqueue(inj, payload->iov_base, payload->iov_len);
+    } else if (!send_frame(inj, payload->iov_base, payload->iov_len)) {
+        enqueue(inj, payload->iov_base, payload->iov_len);
+        schedule_flush(inj);
     }
 }
 
-bool af_packet_inject_write(AfPacketInject *inj, struct iovec in,
+/*
+ * Whatever length the next record will turn out to have.  Once it has begun,
+ * its room stays.
+ */
+static bool takes_record(const AfPacketInject *inj)
+{
+    return !inj->writer_waits ||
+           af_packet_txq_fits(&inj->txq, AF_PACKET_RECORD_MAX);
+}
+
+bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
                             Error **errp)
 {
     struct iovec payload;
-    int ret;
+    int ret = 0;
 
-    while ((ret = af_packet_splitter_next(&inj->splitter, &in, &payload,
+    look_at_carrier(inj);
+    while (takes_record(inj) &&
+           (ret = af_packet_splitter_next(&inj->splitter, in, &payload,
                                           errp)) > 0) {
         send_or_enqueue(inj, &payload);
     }
-    return ret == 0;
+    return ret >= 0;
+}
+
+void af_packet_inject_set_writer_waits(AfPacketInject *inj, bool waits)
+{
+    inj->writer_waits = waits;
+}
+
+bool af_packet_inject_has_room(const AfPacketInject *inj)
+{
+    return inj->txq.n_bytes <= QUEUE_ROOM_BYTES;
 }
 
 void af_packet_inject_flush(AfPacketInject *inj)
@@ -150,23 +257,30 @@ void af_packet_inject_flush(AfPacketInject *inj)
     const AfPacketTxFrame *frame;
     int budget = FLUSH_BUDGET;
 
-    inj->wait_for_room = false;
-    inj->flush_at = 0;
-    while ((frame = af_packet_txq_head(&inj->txq))) {
-        if (!budget--) {
-            inj->flush_at = g_get_monotonic_time();
-            return;
-        }
+    if (!af_packet_txq_head(&inj->txq)) {
+        return;
+    }
+    look_at_carrier(inj);
+    while ((frame = af_packet_txq_head(&inj->txq)) && budget--) {
         if (!send_frame(inj, frame->data, frame->len)) {
-            return;
+            break;
         }
         af_packet_txq_pop(&inj->txq);
+    }
+    schedule_flush(inj);
+    if (frame && budget < 0) {
+        inj->flush_at = g_get_monotonic_time();
     }
 }
 
 bool af_packet_inject_waits_for_room(const AfPacketInject *inj)
 {
     return inj->wait_for_room;
+}
+
+int af_packet_inject_departures_fd(const AfPacketInject *inj)
+{
+    return inj->departures.epoll_fd;
 }
 
 int64_t af_packet_inject_flush_at(const AfPacketInject *inj)
@@ -189,11 +303,19 @@ void af_packet_inject_update_stats(AfPacketInject *inj)
 AfPacketInject *af_packet_inject_new(AfPacketPort *port)
 {
     AfPacketInject *inj = g_new0(AfPacketInject, 1);
+    int ret;
 
     inj->port = port;
     inj->splitter.vnet_hdr_len = port->vnet_hdr_len;
-    inj->deafened = af_packet_socket_deafen(port->fd);
     af_packet_txq_init(&inj->txq, QUEUE_MAX_BYTES);
+    af_packet_departures_init(&inj->departures, port->fd);
+    af_packet_socket_limit_sndbuf(port->state, SNDBUF_MAX_BYTES);
+    ret = af_packet_socket_deafen(port->state);
+    if (ret < 0) {
+        warn_report("chardev '%s': can't keep the socket on %s from receiving "
+                    "frames: %s; they fill its receive buffer", port->label,
+                    af_packet_port_ifname(port), strerror(-ret));
+    }
     return inj;
 }
 
@@ -203,17 +325,15 @@ void af_packet_inject_stop(AfPacketInject *inj)
     af_packet_port_drop_detached(inj->port, inj->txq.n_frames);
     af_packet_txq_clear(&inj->txq);
     inj->wait_for_room = false;
-    inj->flush_at = 0;
-    if (inj->deafened) {
-        /* The socket may live on in another process, or be passed in again */
-        af_packet_socket_undeafen(inj->port->fd);
-    }
+    inj->wait_for_qdisc = false;
+    schedule_flush(inj);
 }
 
 void af_packet_inject_free(AfPacketInject *inj)
 {
     if (inj) {
         af_packet_txq_clear(&inj->txq);
+        af_packet_departures_destroy(&inj->departures);
         af_packet_splitter_reset(&inj->splitter);
         g_free(inj);
     }

@@ -25,8 +25,7 @@ AfPacketInject *af_packet_inject_new(AfPacketPort *port);
  * af_packet_inject_stop:
  * @inj: the inject
  *
- * Send no more, and leave the socket as it was handed over.  Frames that
- * wait are counted as lost.
+ * Send no more.  Frames that wait are counted as lost.
  */
 void af_packet_inject_stop(AfPacketInject *inj);
 
@@ -39,15 +38,35 @@ void af_packet_inject_free(AfPacketInject *inj);
 /**
  * af_packet_inject_write:
  * @inj: the inject
- * @in: bytes of the stream; all of them are taken
+ * @in: bytes of the stream; advanced past those that were taken, which are
+ *     all unless the writer waits for room
  * @errp: set if they can't be a stream of records
  *
  * Send, queue or drop the frames whose records are complete now.
  *
  * Returns: false if the stream makes no sense; what follows means nothing.
  */
-bool af_packet_inject_write(AfPacketInject *inj, struct iovec in,
+bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
                             Error **errp);
+
+/**
+ * af_packet_inject_set_writer_waits:
+ * @inj: the inject
+ * @waits: whether the writer waits for room
+ *
+ * For a writer that does, no frame is dropped because the queue is full: as
+ * long as there is no room for the longest one, no record is begun.
+ */
+void af_packet_inject_set_writer_waits(AfPacketInject *inj, bool waits);
+
+/**
+ * af_packet_inject_has_room:
+ * @inj: the inject
+ *
+ * Returns: whether a writer that waits for room should go on: when the queue
+ * is half empty, so that it doesn't wake up for each frame.
+ */
+bool af_packet_inject_has_room(const AfPacketInject *inj);
 
 /**
  * af_packet_inject_flush:
@@ -64,6 +83,14 @@ void af_packet_inject_flush(AfPacketInject *inj);
  * Returns: whether to flush when the socket is writable.
  */
 bool af_packet_inject_waits_for_room(const AfPacketInject *inj);
+
+/**
+ * af_packet_inject_departures_fd:
+ * @inj: the inject
+ *
+ * Returns: what becomes readable when to flush, too; -1 if there is none.
+ */
+int af_packet_inject_departures_fd(const AfPacketInject *inj);
 
 /**
  * af_packet_inject_flush_at:

@@ -18,16 +18,25 @@ static const struct {
 } drops[AF_PACKET_DROP__MAX] = {
     [AF_PACKET_DROP_RCVBUF_FULL] = {
         COUNTER(dropped_kernel), "receive buffer full" },
-    [AF_PACKET_DROP_TOO_LONG] = {
-        COUNTER(dropped_too_long), "longer than a record can be" },
+    [AF_PACKET_DROP_BAD_SLOT] = {
+        COUNTER(dropped_refused), "the ring describes it wrongly" },
+    [AF_PACKET_DROP_OVERSIZE] = {
+        COUNTER(dropped_oversize), "longer than a record can be" },
     [AF_PACKET_DROP_FILTERED] = {
         COUNTER(dropped_too_long), "cut by the socket's filter" },
     [AF_PACKET_DROP_TOO_SHORT] = {
         COUNTER(dropped_too_short), "shorter than an Ethernet header" },
     [AF_PACKET_DROP_UNDESCRIBABLE] = {
-        COUNTER(dropped_refused), "a vnet header can't describe it" },
+        COUNTER(dropped_undescribable), "a vnet header can't describe it" },
     [AF_PACKET_DROP_BAD_CSUM] = {
-        COUNTER(dropped_refused), "checksum offset beyond its end" },
+        COUNTER(dropped_refused), "checksum offset out of range" },
+    [AF_PACKET_DROP_NO_CSUM] = {
+        COUNTER(dropped_csum), "its checksum is left to a network card, but "
+                               "it has none that is known" },
+    [AF_PACKET_DROP_TUNNEL_GSO] = {
+        COUNTER(dropped_tunnel_gso), "a tunnel's, to be segmented; switch "
+                                     "segmentation offload off where the "
+                                     "tunnel begins" },
     [AF_PACKET_DROP_QUEUE_FULL] = {
         COUNTER(dropped_queue_full), "transmit queue full" },
     [AF_PACKET_DROP_LINK_DOWN] = {
@@ -42,11 +51,17 @@ void af_packet_port_init(AfPacketPort *port, int fd, const char *label,
                          const ChardevAfPacketStats *totals)
 {
     port->fd = fd;
+    port->state = af_packet_state_new(fd, label);
     port->label = g_strdup(label);
     port->ifname = af_packet_socket_ifname(fd) ?: g_strdup("?");
     port->vnet_hdr_len = af_packet_socket_vnet_hdr_len(fd);
     port->link = AF_PACKET_LINK_UP;
     port->stats = *totals;
+}
+
+void af_packet_port_release(AfPacketPort *port)
+{
+    g_clear_pointer(&port->state, af_packet_state_free);
 }
 
 void af_packet_port_destroy(AfPacketPort *port)

@@ -15,11 +15,14 @@
 /* Why a frame goes no further; each has a counter and a warning of its own */
 typedef enum AfPacketDrop {
     AF_PACKET_DROP_RCVBUF_FULL,
-    AF_PACKET_DROP_TOO_LONG,
+    AF_PACKET_DROP_BAD_SLOT,      /* nonsense in the ring */
+    AF_PACKET_DROP_OVERSIZE,      /* for a record */
     AF_PACKET_DROP_FILTERED,      /* the socket's filter cut it */
     AF_PACKET_DROP_TOO_SHORT,
     AF_PACKET_DROP_UNDESCRIBABLE, /* by a vnet header */
-    AF_PACKET_DROP_BAD_CSUM,
+    AF_PACKET_DROP_BAD_CSUM,      /* in a vnet header */
+    AF_PACKET_DROP_NO_CSUM,
+    AF_PACKET_DROP_TUNNEL_GSO,
     AF_PACKET_DROP_QUEUE_FULL,
     AF_PACKET_DROP_LINK_DOWN,
     AF_PACKET_DROP_ABOVE_MTU,
@@ -29,6 +32,7 @@ typedef enum AfPacketDrop {
 
 typedef struct AfPacketPort {
     int fd;
+    AfPacketState *state;      /* of the socket; NULL once it is released */
     char *label;               /* what messages call the user */
     char *ifname;              /* see af_packet_port_ifname() */
     size_t vnet_hdr_len;       /* in the socket's frames */
@@ -51,8 +55,16 @@ void af_packet_port_init(AfPacketPort *port, int fd, const char *label,
                          const ChardevAfPacketStats *totals);
 
 /**
+ * af_packet_port_release:
+ * @port: the port, whose direction has stopped
+ *
+ * Leave the socket as it was handed over.
+ */
+void af_packet_port_release(AfPacketPort *port);
+
+/**
  * af_packet_port_destroy:
- * @port: the port
+ * @port: the port, released
  */
 void af_packet_port_destroy(AfPacketPort *port);
 

@@ -15,13 +15,10 @@
 #include "qemu/queue.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
-#include "standard-headers/linux/virtio_net.h"
 #include "af-packet-rx.h"
+#include "af-packet-socket.h"
 
-/*
- * A slot holds a frame of 174 bytes (less a vnet header); 32760 of them can
- * wait.
- */
+/* A slot holds a frame of 174 bytes; 32760 of them can wait. */
 #define SLOT_SIZE (15 * TPACKET_ALIGNMENT)
 #define BLOCK_SIZE (64 * KiB)
 #define N_BLOCKS 120
@@ -32,8 +29,17 @@
 /* Frames that are taken from the receive queue at a time */
 #define BATCH 16
 
-/* The kernel counts any frame as more bytes than this against SO_RCVBUF */
-#define LEAST_COST 256
+/*
+ * Whatever net.core.rmem_default and rmem_max say: with the ring, room for
+ * BATCH frames and one frame more than SO_RCVBUF, it is 16 MiB in all.
+ */
+#define QUEUE_SIZE_MAX (4 * MiB)
+#define EARLY_SIZE_MAX (2 * MiB)
+
+/* Linux 6.3 */
+#ifndef TP_STATUS_GSO_TCP
+#define TP_STATUS_GSO_TCP (1 << 8)
+#endif
 
 /* Linux 5.14 */
 #ifndef SO_BUF_LOCK
@@ -52,23 +58,20 @@ typedef union Control {
 /* A frame that had been received before there was a ring */
 typedef struct EarlyFrame {
     QSIMPLEQ_ENTRY(EarlyFrame) next;
-    int ret;                     /* of af_packet_rx_next() */
     AfPacketRxFrame frame;
     uint8_t mem[];
 } EarlyFrame;
 
 struct AfPacketRx {
+    AfPacketState *state;
     int fd;
     size_t max;
-    size_t vnet_hdr_len;
-    int rcvbuf;            /* what SO_RCVBUF was; 0 if that was not changed */
 
     QSIMPLEQ_HEAD(, EarlyFrame) early;
     EarlyFrame *early_taken;
 
     uint8_t *ring;         /* NULL if there is none */
     unsigned slot;         /* the next to be taken */
-    bool taken;            /* one was since af_packet_rx_look() */
     uint8_t slot_copy[AF_PACKET_RX_HEADROOM + SLOT_SIZE];
 
     unsigned batch_next;
@@ -96,6 +99,12 @@ static void set_vlan(AfPacketRxInfo *info, uint32_t status, uint16_t tpid,
     info->vlan_tpid = status & TP_STATUS_VLAN_TPID_VALID ? tpid : ETH_P_8021Q;
 }
 
+static void set_offloads(AfPacketRxInfo *info, uint32_t status)
+{
+    info->csum_not_ready = status & TP_STATUS_CSUMNOTREADY;
+    info->gso_tcp = status & TP_STATUS_GSO_TCP;
+}
+
 static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
 {
     struct tpacket_auxdata aux;
@@ -107,6 +116,7 @@ static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
     memcpy(&aux, CMSG_DATA(cmsg), sizeof(aux));
     info->filtered = aux.tp_snaplen < aux.tp_len;
     set_vlan(info, aux.tp_status, aux.tp_vlan_tpid, aux.tp_vlan_tci);
+    set_offloads(info, aux.tp_status);
 }
 
 /* Returns: how many frames there are now, or a negative errno. */
@@ -174,24 +184,18 @@ static int get_int(int fd, int option)
     return getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0 ? -1 : value;
 }
 
-static bool set_rcvbuf(int fd, int bytes)
-{
-    return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) == 0;
-}
-
-/* The longest queue that anybody may have: no socket has more than this. */
-#define RCVBUF_MOST (INT_MAX / 2)
-
 /*
  * Learn what any socket has as SO_RCVBUF at first (net.core.rmem_default),
- * and what it has when it asks for the most (net.core.rmem_max).
+ * and what it gets when it asks for QUEUE_SIZE_MAX (net.core.rmem_max).
  */
 static void queue_limits(int *initial, int *most)
 {
     int fd = qemu_socket(AF_UNIX, SOCK_DGRAM, 0);
+    int half = QUEUE_SIZE_MAX / 2; /* the kernel doubles it */
 
     *initial = get_int(fd, SO_RCVBUF);
-    *most = set_rcvbuf(fd, RCVBUF_MOST) ? get_int(fd, SO_RCVBUF) : -1;
+    *most = setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &half, sizeof(half)) == 0 ?
+            get_int(fd, SO_RCVBUF) : -1;
     if (fd >= 0) {
         close(fd);
     }
@@ -206,45 +210,14 @@ static bool queue_is_chosen(const AfPacketRx *rx, int initial)
                       lock & SOCK_RCVBUF_LOCK;
 }
 
-/* Have as long a queue as anybody may. */
-static void queue_enlarge(AfPacketRx *rx, int most)
+/* Have as long a queue as may be. */
+static void queue_resize(AfPacketRx *rx, int most)
 {
     int rcvbuf = get_int(rx->fd, SO_RCVBUF);
 
-    if (rcvbuf < most && set_rcvbuf(rx->fd, RCVBUF_MOST)) {
-        rx->rcvbuf = rcvbuf;
+    if (rcvbuf < most || rcvbuf > QUEUE_SIZE_MAX) {
+        af_packet_state_set_buf(rx->state, SO_RCVBUF, QUEUE_SIZE_MAX);
     }
-}
-
-/* The kernel doubles what it is given, to have room for its own. */
-static void queue_restore(AfPacketRx *rx)
-{
-    int lock;
-
-    if (rx->rcvbuf) {
-        set_rcvbuf(rx->fd, rx->rcvbuf / 2);
-        lock = get_int(rx->fd, SO_BUF_LOCK) & ~SOCK_RCVBUF_LOCK;
-        setsockopt(rx->fd, SOL_SOCKET, SO_BUF_LOCK, &lock, sizeof(lock));
-    }
-}
-
-/* Returns: how many frames there were. */
-static size_t queue_discard(AfPacketRx *rx)
-{
-    char start[64]; /* with room for a vnet header: EINVAL otherwise */
-    /* No more than can wait: frames may come in all the time */
-    int most = get_int(rx->fd, SO_RCVBUF) / LEAST_COST;
-    int n = 0;
-
-    while (n < most) {
-        if (recv(rx->fd, start, sizeof(start), MSG_DONTWAIT) >= 0 ||
-            errno == EINVAL) { /* which has cost a frame */
-            n++;
-        } else if (errno != ENETDOWN && errno != EINTR) {
-            break;
-        }
-    }
-    return n;
 }
 
 /*
@@ -262,68 +235,43 @@ static uint32_t ring_status(const AfPacketRx *rx)
     return qatomic_load_acquire(&ring_slot(rx, rx->slot)->tp_status);
 }
 
-static unsigned ring_following(const AfPacketRx *rx)
-{
-    return (rx->slot + 1) % N_SLOTS;
-}
-
-/*
- * Is there nothing in it?  While the kernel still writes to the next slot,
- * it may have filled those after it.
- */
-static bool ring_is_empty(const AfPacketRx *rx)
-{
-    struct tpacket2_hdr *following = ring_slot(rx, ring_following(rx));
-
-    return !(ring_status(rx) & TP_STATUS_USER) &&
-           !(qatomic_load_acquire(&following->tp_status) & TP_STATUS_USER);
-}
-
 /* Give the next slot back to the kernel. */
 static void ring_advance(AfPacketRx *rx)
 {
     qatomic_store_release(&ring_slot(rx, rx->slot)->tp_status,
                           TP_STATUS_KERNEL);
-    rx->slot = ring_following(rx);
-    rx->taken = true;
-}
-
-/*
- * The kernel writes the 10 bytes of a struct virtio_net_hdr right before the
- * frame, also for PACKET_VNET_HDR_SZ 12, where recv() would have num_buffers
- * behind them.
- */
-static void ring_copy_vnet_hdr(AfPacketRx *rx, uint8_t *dst,
-                               const uint8_t *frame)
-{
-    size_t len = MIN(sizeof(struct virtio_net_hdr), rx->vnet_hdr_len);
-
-    memcpy(dst, frame - len, len);
-    memset(dst + len, 0, rx->vnet_hdr_len - len);
+    rx->slot = (rx->slot + 1) % N_SLOTS;
 }
 
 /*
  * To copy so little costs less than to keep the slot: poll() reports the
  * socket as readable until its newest slot has been given back.
+ *
+ * Whoever has a duplicate of the socket can write to the slot, at any moment:
+ * each field is read once, and can have any value.
  */
-static void ring_copy(AfPacketRx *rx, AfPacketRxFrame *frame)
+static void ring_copy(AfPacketRx *rx, uint32_t status, AfPacketRxFrame *frame)
 {
     const struct tpacket2_hdr *hdr = ring_slot(rx, rx->slot);
-    const uint8_t *src = (const uint8_t *)hdr + hdr->tp_mac;
-    size_t room = SLOT_SIZE - hdr->tp_mac;
-    size_t len = MIN(hdr->tp_snaplen, room);
-    bool cut = len < hdr->tp_len;
+    size_t mac = qatomic_read(&hdr->tp_mac);
+    uint32_t len = qatomic_read(&hdr->tp_len);
+    uint32_t snaplen = qatomic_read(&hdr->tp_snaplen);
+    uint8_t *data = rx->slot_copy + AF_PACKET_RX_HEADROOM;
 
-    *frame = (AfPacketRxFrame) {
-        .data = rx->slot_copy + AF_PACKET_RX_HEADROOM,
-        .len = rx->vnet_hdr_len + hdr->tp_len,
-        .info.filtered = cut && len < room,
-        .info.no_room = cut && len == room,
-    };
-    set_vlan(&frame->info, hdr->tp_status, hdr->tp_vlan_tpid,
-             hdr->tp_vlan_tci);
-    ring_copy_vnet_hdr(rx, frame->data, src);
-    memcpy(frame->data + rx->vnet_hdr_len, src, len);
+    *frame = (AfPacketRxFrame) { .data = data };
+    if (mac < TPACKET2_HDRLEN || mac > SLOT_SIZE ||
+        snaplen > SLOT_SIZE - mac || snaplen > len) {
+        frame->info.impossible = true;
+        return;
+    }
+
+    frame->len = len;
+    frame->info.no_room = snaplen < len && snaplen == SLOT_SIZE - mac;
+    frame->info.filtered = snaplen < len && snaplen < SLOT_SIZE - mac;
+    set_vlan(&frame->info, status, qatomic_read(&hdr->tp_vlan_tpid),
+             qatomic_read(&hdr->tp_vlan_tci));
+    set_offloads(&frame->info, status);
+    memcpy(data, (const uint8_t *)hdr + mac, snaplen);
 }
 
 static int ring_next(AfPacketRx *rx, AfPacketRxFrame *frame)
@@ -344,7 +292,7 @@ static int ring_next(AfPacketRx *rx, AfPacketRxFrame *frame)
         frame->info.filtered = false;
     }
     if (!ret) {
-        ring_copy(rx, frame);
+        ring_copy(rx, status, frame);
     }
     ring_advance(rx);
     return 1;
@@ -362,11 +310,6 @@ static size_t ring_discard(AfPacketRx *rx)
     return n;
 }
 
-static int set_int(int fd, int option, int value)
-{
-    return setsockopt(fd, SOL_PACKET, option, &value, sizeof(value));
-}
-
 static void ring_stop(AfPacketRx *rx)
 {
     struct tpacket_req none = {};
@@ -376,8 +319,6 @@ static void ring_stop(AfPacketRx *rx)
         rx->ring = NULL;
     }
     setsockopt(rx->fd, SOL_PACKET, PACKET_RX_RING, &none, sizeof(none));
-    set_int(rx->fd, PACKET_COPY_THRESH, 0);
-    set_int(rx->fd, PACKET_VERSION, TPACKET_V1);
 }
 
 /* Has the opener had the kernel leave bytes free in each slot? */
@@ -399,9 +340,11 @@ static void ring_start(AfPacketRx *rx)
         .tp_frame_nr = N_SLOTS,
     };
 
-    if (set_int(rx->fd, PACKET_VERSION, TPACKET_V2) == 0 &&
+    if (af_packet_state_set(rx->state, SOL_PACKET, PACKET_VERSION,
+                            TPACKET_V2) == 0 &&
         /* Any value but 0: frames that are longer than a slot are kept */
-        set_int(rx->fd, PACKET_COPY_THRESH, 1) == 0 &&
+        af_packet_state_set(rx->state, SOL_PACKET, PACKET_COPY_THRESH,
+                            1) == 0 &&
         setsockopt(rx->fd, SOL_PACKET, PACKET_RX_RING,
                    &req, sizeof(req)) == 0) {
         void *ring = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -422,37 +365,45 @@ static void ring_start(AfPacketRx *rx)
  * Frames that have arrived before: to set up a ring discards them.
  */
 
-static void early_push(AfPacketRx *rx, int ret, const AfPacketRxFrame *frame)
+/* Returns: how many bytes it takes. */
+static size_t early_push(AfPacketRx *rx, const AfPacketRxFrame *frame)
 {
     size_t len = MIN(frame->len, rx->max);
-    EarlyFrame *early = g_malloc(sizeof(*early) + AF_PACKET_RX_HEADROOM + len);
+    size_t size = sizeof(EarlyFrame) + AF_PACKET_RX_HEADROOM + len;
+    EarlyFrame *early = g_malloc(size);
 
-    early->ret = ret;
     early->frame = *frame;
     early->frame.data = early->mem + AF_PACKET_RX_HEADROOM;
     if (len) {
         memcpy(early->frame.data, frame->data, len);
     }
     QSIMPLEQ_INSERT_TAIL(&rx->early, early, next);
+    return size;
 }
 
-static void early_collect(AfPacketRx *rx)
+/*
+ * A flood may go on and on, and more may wait than SO_RCVBUF is now.
+ * Returns: how many frames found no room.
+ */
+static size_t early_collect(AfPacketRx *rx)
 {
-    /* No more than this can be waiting; a flood may go on and on */
-    int64_t room = get_int(rx->fd, SO_RCVBUF);
+    size_t size = 0;
     AfPacketRxFrame frame;
-    int ret = 1;
+    int ret;
 
-    while (ret && (room > 0 || batch_left(rx))) {
+    while (size < EARLY_SIZE_MAX || batch_left(rx)) {
         frame = (AfPacketRxFrame) {};
         ret = batch_next(rx, &frame);
-        if (ret > 0 || ret == -EINVAL) { /* which has cost a frame */
-            early_push(rx, ret, &frame);
-            room -= MAX(frame.len, LEAST_COST);
-        } else if (ret != -ENETDOWN) { /* which comes before the frames */
-            break;
+        if (!ret) {
+            return 0;
+        }
+        if (ret > 0) {
+            size += early_push(rx, &frame);
+        } else {
+            size += sizeof(EarlyFrame); /* it comes again if it lasts */
         }
     }
+    return af_packet_socket_discard(rx->fd);
 }
 
 static int early_next(AfPacketRx *rx, AfPacketRxFrame *frame)
@@ -464,28 +415,36 @@ static int early_next(AfPacketRx *rx, AfPacketRxFrame *frame)
     }
     QSIMPLEQ_REMOVE_HEAD(&rx->early, next);
     *frame = rx->early_taken->frame;
-    return rx->early_taken->ret;
+    return 1;
 }
 
 /*
  * All together
  */
 
-AfPacketRx *af_packet_rx_new(int fd, size_t max, size_t vnet_hdr_len)
+/*
+ * There is no ring where vnet headers are: when that of a frame can't be made,
+ * which any guest can bring about, Linux forgets to release the slot that it
+ * had chosen, and fills none any more but drops all that comes (since 5.6,
+ * seen in 6.18; not in 6.1.189, 6.12.112 and 7.3).
+ */
+AfPacketRx *af_packet_rx_new(AfPacketState *state, size_t max,
+                             bool has_vnet_hdr, size_t *lost)
 {
     AfPacketRx *rx = g_new0(AfPacketRx, 1);
     int initial, most;
 
-    rx->fd = fd;
+    rx->state = state;
+    rx->fd = af_packet_state_fd(state);
     rx->max = max;
-    rx->vnet_hdr_len = vnet_hdr_len;
     rx->buf = g_malloc(BATCH * buf_stride(rx));
     QSIMPLEQ_INIT(&rx->early);
+    *lost = 0;
     queue_limits(&initial, &most);
     if (!queue_is_chosen(rx, initial)) {
-        queue_enlarge(rx, most);
-        early_collect(rx);
-        if (!slots_are_reserved(rx)) {
+        queue_resize(rx, most);
+        if (!has_vnet_hdr && !slots_are_reserved(rx)) {
+            *lost = early_collect(rx);
             ring_start(rx);
         }
     }
@@ -504,9 +463,8 @@ size_t af_packet_rx_stop(AfPacketRx *rx)
         n += ring_discard(rx);
         ring_stop(rx);
     } else {
-        n += batch_left(rx) + queue_discard(rx);
+        n += batch_left(rx) + af_packet_socket_discard(rx->fd);
     }
-    queue_restore(rx);
     return n;
 }
 
@@ -527,29 +485,6 @@ void af_packet_rx_free(AfPacketRx *rx)
 bool af_packet_rx_has_ring(const AfPacketRx *rx)
 {
     return rx->ring;
-}
-
-/*
- * When the vnet header of a frame can't be made, Linux (since 5.6, seen in
- * 6.18) forgets to release the slot that it had chosen.  It never fills that
- * one, nor any other, but drops all that comes.
- */
-AfPacketRxState af_packet_rx_look(AfPacketRx *rx, bool dropped)
-{
-    bool taken = rx->taken;
-
-    rx->taken = false;
-    if (!rx->ring) {
-        return AF_PACKET_RX_STEADY;
-    }
-    if (taken) {
-        return AF_PACKET_RX_BUSY;
-    }
-    if (dropped && ring_is_empty(rx)) {
-        ring_stop(rx);
-        return AF_PACKET_RX_STUCK;
-    }
-    return AF_PACKET_RX_STEADY;
 }
 
 bool af_packet_rx_ready(const AfPacketRx *rx)

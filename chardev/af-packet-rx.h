@@ -9,13 +9,15 @@
  * receive queue (SO_RCVBUF), from which they are taken many at a time.  The
  * order of all frames is kept.
  *
- * The queue has all frames where the kernel gives no ring, and where the
- * opener of the socket has set SO_RCVBUF: frames are to wait there then.  That
- * also is the way to miss nothing, as the kernel gives the socket no frames
- * while it sets up a ring, for some milliseconds.
+ * The queue has all frames where the kernel gives no ring, where the socket
+ * has vnet headers, and where its opener has set SO_RCVBUF: frames are to wait
+ * there then.  That also is the way to miss nothing, as the kernel gives the
+ * socket no frames while it sets up a ring, for some milliseconds.
  */
 #ifndef CHARDEV_AF_PACKET_RX_H
 #define CHARDEV_AF_PACKET_RX_H
+
+#include "af-packet-state.h"
 
 /* Bytes before a received frame that may be overwritten */
 #define AF_PACKET_RX_HEADROOM 20
@@ -24,6 +26,9 @@
 typedef struct AfPacketRxInfo {
     bool filtered;      /* the socket's filter took the frame's end off */
     bool no_room;       /* its end found no room in the receive queue */
+    bool impossible;    /* the ring describes none that can be: no data */
+    bool csum_not_ready; /* a checksum is left to a network card */
+    bool gso_tcp;       /* it is to be cut into segments (Linux 6.3) */
     bool has_vlan;      /* a tag was taken out of the frame */
     uint16_t vlan_tpid;
     uint16_t vlan_tci;
@@ -40,36 +45,33 @@ typedef struct AfPacketRxFrame {
     AfPacketRxInfo info;
 } AfPacketRxFrame;
 
-/* What af_packet_rx_look() has found */
-typedef enum AfPacketRxState {
-    AF_PACKET_RX_STEADY, /* there is no ring, or nothing was taken from it */
-    AF_PACKET_RX_BUSY,   /* something was: if all is well now is not known */
-    AF_PACKET_RX_STUCK,  /* the kernel did not fill the ring any more */
-} AfPacketRxState;
-
 typedef struct AfPacketRx AfPacketRx;
 
 /**
  * af_packet_rx_new:
- * @fd: a packet socket without a ring
+ * @state: of a packet socket without a ring
  * @max: the longest frame that is given whole, with its vnet header, in
  *     bytes
- * @vnet_hdr_len: length of the vnet header in bytes, 0 if there is none;
- *     must not change any more
+ * @has_vnet_hdr: whether it has vnet headers; must not change any more
+ * @lost: set to the number of frames for which there was no room
  *
- * Start to receive.  What waits in the socket already is kept; what arrives
- * just now, while the kernel sets up a ring, can be missed.
+ * Start to receive.  What waits in the socket already is kept, up to 2 MiB;
+ * what arrives just now, while the kernel sets up a ring, can be missed.
+ *
+ * Unless SO_RCVBUF was set by the opener, it takes less than 16 MiB, ring and
+ * receive queue included.
  *
  * Returns: the receiver.
  */
-AfPacketRx *af_packet_rx_new(int fd, size_t max, size_t vnet_hdr_len);
+AfPacketRx *af_packet_rx_new(AfPacketState *state, size_t max,
+                             bool has_vnet_hdr, size_t *lost);
 
 /**
  * af_packet_rx_stop:
  * @rx: a receiver
  *
- * Stop receiving, and leave the socket without a ring.  All that may be done
- * with @rx after that is to free it.
+ * Stop receiving, and leave the socket without a ring; its state can be freed
+ * then.  All that may be done with @rx after that is to free it.
  *
  * Returns: how many frames had not been taken; they are lost.
  */
@@ -88,18 +90,6 @@ void af_packet_rx_free(AfPacketRx *rx);
  * Returns: whether frames come by a ring.
  */
 bool af_packet_rx_has_ring(const AfPacketRx *rx);
-
-/**
- * af_packet_rx_look:
- * @rx: a receiver
- * @dropped: whether the kernel has dropped frames since the last call
- *
- * To be called now and then, as nothing else tells of a ring that is stuck.
- * Such a ring is given up; frames wait in the receive queue from then on.
- *
- * Returns: what was found.
- */
-AfPacketRxState af_packet_rx_look(AfPacketRx *rx, bool dropped);
 
 /**
  * af_packet_rx_ready:

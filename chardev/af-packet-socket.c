@@ -10,29 +10,38 @@
 #include <sys/ioctl.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <linux/ethtool.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include "qapi/error.h"
 #include "qemu/sockets.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "af-packet-socket.h"
 
-/* Linux 4.20 */
-#ifndef PACKET_IGNORE_OUTGOING
-#define PACKET_IGNORE_OUTGOING 23
-#endif
-
 /* Linux 5.14 */
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+#ifndef SOCK_SNDBUF_LOCK
+#define SOCK_SNDBUF_LOCK 1
 #endif
 
 /* Linux 6.4 */
 #ifndef PACKET_VNET_HDR_SZ
 #define PACKET_VNET_HDR_SZ 24
 #endif
+
+/* Time stamps of sent frames, if the opener asked for them */
+#define TIME_STAMPS_AT_ONCE 64
+
+/* The kernel counts any frame as more bytes than this against a buffer */
+#define LEAST_COST 256
+
+/* Pending errors that may have to be read before the frames that wait */
+#define ERRORS_BEFORE 4
 
 static int getsockopt_int(int fd, int level, int name, int fallback)
 {
@@ -51,15 +60,19 @@ static bool get_sockaddr_ll(int fd, struct sockaddr_ll *sll)
            sll->sll_family == AF_PACKET;
 }
 
-static bool get_ifname(int fd, struct ifreq *ifr)
+/* Returns: 0, or a negative errno, which is -ENODEV if there is none. */
+static int get_ifname(int fd, struct ifreq *ifr)
 {
     struct sockaddr_ll sll;
 
-    if (!get_sockaddr_ll(fd, &sll) || sll.sll_ifindex <= 0) {
-        return false;
+    if (!get_sockaddr_ll(fd, &sll)) {
+        return -EIO;
+    }
+    if (sll.sll_ifindex <= 0) {
+        return -ENODEV;
     }
     *ifr = (struct ifreq) { .ifr_ifindex = sll.sll_ifindex };
-    return ioctl(fd, SIOCGIFNAME, ifr) == 0;
+    return ioctl(fd, SIOCGIFNAME, ifr) < 0 ? -errno : 0;
 }
 
 bool af_packet_socket_is(int fd)
@@ -77,6 +90,62 @@ static bool has_ring(int fd)
 
     return setsockopt(fd, SOL_PACKET, PACKET_VERSION,
                       &version, sizeof(version)) < 0 && errno == EBUSY;
+}
+
+static bool is_reject_all(const struct sock_filter *instruction)
+{
+    return instruction->code == (BPF_RET | BPF_K) && instruction->k == 0;
+}
+
+/* Does nothing arrive at the socket, by its protocol or its filter? */
+static bool is_deaf(int fd)
+{
+    struct sock_filter first;
+    struct sockaddr_ll sll;
+    socklen_t n = 1;
+
+    if (!get_sockaddr_ll(fd, &sll) || !sll.sll_protocol) {
+        return true;
+    }
+    return getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, &first, &n) == 0 &&
+           n == 1 && is_reject_all(&first);
+}
+
+/*
+ * Can a filter that lets nothing through be attached, and be put back later?
+ */
+static bool check_filter(int fd, Error **errp)
+{
+    socklen_t n = 0; /* asks for the number of instructions only */
+
+    if (getsockopt_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 0)) {
+        error_setg(errp, "'af-packet-mode=inject' requires a socket that "
+                   "receives nothing, and the filter of the fd is locked "
+                   "(SO_LOCK_FILTER): open and bind() the fd with protocol 0");
+        return false;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &n) < 0) {
+        error_setg(errp, "'af-packet-mode=inject' requires a socket that "
+                   "receives nothing, and the filter of the fd can't be read "
+                   "to be put back later (SO_ATTACH_BPF): open and bind() the "
+                   "fd with protocol 0");
+        return false;
+    }
+    return true;
+}
+
+/* Is nobody else in this QEMU using it, be it by another descriptor? */
+static bool check_unused(int fd, Error **errp)
+{
+    g_autofree char *user = af_packet_state_user(fd);
+
+    if (user) {
+        error_setg(errp, "'af-packet-mode' requires a socket of its own: the "
+                   "fd is the one of chardev '%s', or a duplicate of it; open "
+                   "another socket", user);
+        return false;
+    }
+    return true;
 }
 
 bool af_packet_socket_check(int fd, ChardevSocketAfPacketMode mode,
@@ -117,64 +186,37 @@ bool af_packet_socket_check(int fd, ChardevSocketAfPacketMode mode,
                    "ETH_P_ALL for all frames");
         return false;
     }
+    if (!check_unused(fd, errp)) {
+        return false;
+    }
     if (has_ring(fd)) {
         error_setg(errp, "'af-packet-mode' requires a socket without a ring: "
                    "open the fd without PACKET_RX_RING and PACKET_TX_RING");
         return false;
     }
-    return true;
+    return mode != CHARDEV_SOCKET_AF_PACKET_MODE_INJECT || is_deaf(fd) ||
+           check_filter(fd, errp);
 }
 
 char *af_packet_socket_ifname(int fd)
 {
     struct ifreq ifr;
 
-    return get_ifname(fd, &ifr) ? g_strndup(ifr.ifr_name, IFNAMSIZ) : NULL;
+    return get_ifname(fd, &ifr) == 0 ? g_strndup(ifr.ifr_name, IFNAMSIZ) : NULL;
 }
 
 AfPacketLink af_packet_socket_link(int fd)
 {
     struct ifreq ifr;
+    int ret = get_ifname(fd, &ifr);
 
-    if (!get_ifname(fd, &ifr)) {
+    if (ret == -ENODEV) {
         return AF_PACKET_LINK_GONE;
     }
-    if (ioctl(fd, SIOCGIFFLAGS, &ifr) < 0) {
+    if (ret < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0) {
         return AF_PACKET_LINK_DOWN; /* renamed in between; looked at again */
     }
     return ifr.ifr_flags & IFF_UP ? AF_PACKET_LINK_UP : AF_PACKET_LINK_DOWN;
-}
-
-/* An interface's index is unique in its network namespace only */
-static bool same_netns(int fd, int other)
-{
-    uint64_t cookie, other_cookie;
-    socklen_t len = sizeof(cookie);
-
-    return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) == 0 &&
-           getsockopt(other, SOL_SOCKET, SO_NETNS_COOKIE,
-                      &other_cookie, &len) == 0 &&
-           cookie == other_cookie;
-}
-
-static bool has_filter(int fd)
-{
-    socklen_t n_instructions = 0;
-
-    /* Without room for them, the kernel tells how many there are */
-    return getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL,
-                      &n_instructions) < 0 || n_instructions > 0;
-}
-
-bool af_packet_socket_hears(int capture, int inject)
-{
-    struct sockaddr_ll from, to;
-
-    return get_sockaddr_ll(inject, &from) && get_sockaddr_ll(capture, &to) &&
-           from.sll_ifindex == to.sll_ifindex && same_netns(capture, inject) &&
-           to.sll_protocol == htons(ETH_P_ALL) &&
-           !getsockopt_int(capture, SOL_PACKET, PACKET_IGNORE_OUTGOING, 0) &&
-           !has_filter(capture);
 }
 
 size_t af_packet_socket_vnet_hdr_len(int fd)
@@ -188,49 +230,79 @@ size_t af_packet_socket_vnet_hdr_len(int fd)
                           sizeof(struct virtio_net_hdr));
 }
 
-int af_packet_socket_set_vnet_hdr(int fd, bool on)
+bool af_packet_socket_has_carrier(int fd)
 {
-    int value = on;
+    struct ethtool_value link = { .cmd = ETHTOOL_GLINK };
+    struct ifreq ifr;
 
-    return setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR,
-                      &value, sizeof(value)) < 0 ? -errno : 0;
+    if (get_ifname(fd, &ifr) < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0 ||
+        !(ifr.ifr_flags & IFF_UP) || ifr.ifr_flags & IFF_RUNNING) {
+        return true;
+    }
+    /* It may be dormant only, or running since just now */
+    ifr.ifr_data = (void *)&link;
+    return ioctl(fd, SIOCETHTOOL, &ifr) == 0 && link.data;
 }
 
-int af_packet_socket_report_info(int fd)
+int af_packet_socket_mtu(int fd)
 {
-    int on = 1;
+    struct ifreq ifr;
+    int ret = get_ifname(fd, &ifr);
 
-    return setsockopt(fd, SOL_PACKET, PACKET_AUXDATA,
-                      &on, sizeof(on)) < 0 ? -errno : 0;
+    if (ret < 0) {
+        return ret;
+    }
+    return ioctl(fd, SIOCGIFMTU, &ifr) < 0 ? -errno : ifr.ifr_mtu;
 }
 
-bool af_packet_socket_deafen(int fd)
+int af_packet_socket_deafen(AfPacketState *state)
 {
     struct sock_filter reject = BPF_STMT(BPF_RET | BPF_K, 0);
     struct sock_fprog prog = { .len = 1, .filter = &reject };
-    struct sockaddr_ll sll;
-    char byte;
+    int fd = af_packet_state_fd(state), ret;
 
-    if (!get_sockaddr_ll(fd, &sll) || !sll.sll_protocol) {
-        return false;
+    if (is_deaf(fd)) {
+        return 0;
     }
-    if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER,
-                   &prog, sizeof(prog)) < 0) {
-        return false;
+    ret = af_packet_state_set_filter(state, &prog);
+    if (ret == 0) {
+        af_packet_socket_discard(fd);
     }
-    /* ENETDOWN: pending; EINVAL: no room for a vnet header, costs the frame */
-    while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0 ||
-           errno == EINTR || errno == ENETDOWN || errno == EINVAL) {
-        continue;
-    }
-    return true;
+    return ret;
 }
 
-void af_packet_socket_undeafen(int fd)
+/* Linux before 5.14 does not tell whether the opener has chosen it. */
+void af_packet_socket_limit_sndbuf(AfPacketState *state, int most)
 {
-    int unused = 0;
+    int fd = af_packet_state_fd(state);
+    int lock = getsockopt_int(fd, SOL_SOCKET, SO_BUF_LOCK, 0);
 
-    setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused));
+    if (!(lock & SOCK_SNDBUF_LOCK) &&
+        getsockopt_int(fd, SOL_SOCKET, SO_SNDBUF, 0) > most) {
+        af_packet_state_set_buf(state, SO_SNDBUF, most);
+    }
+}
+
+size_t af_packet_socket_discard(int fd)
+{
+    char start[64]; /* with room for a vnet header: EINVAL otherwise */
+    uint32_t meminfo[SK_MEMINFO_VARS] = {};
+    socklen_t len = sizeof(meminfo);
+    uint32_t tries;
+    size_t n = 0;
+
+    /* No more than waits now, as frames may come in all the time */
+    getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &len);
+    tries = meminfo[SK_MEMINFO_RMEM_ALLOC] / LEAST_COST + ERRORS_BEFORE;
+    while (tries--) {
+        if (recv(fd, start, sizeof(start), MSG_DONTWAIT) >= 0 ||
+            errno == EINVAL) { /* which has cost a frame */
+            n++;
+        } else if (errno != ENETDOWN && errno != EINTR) {
+            break;
+        }
+    }
+    return n;
 }
 
 uint32_t af_packet_socket_take_drops(int fd)
@@ -246,12 +318,17 @@ uint32_t af_packet_socket_take_drops(int fd)
 
 int af_packet_socket_take_error(int fd)
 {
-    int err = getsockopt_int(fd, SOL_SOCKET, SO_ERROR, 0);
+    int err = 0, budget = TIME_STAMPS_AT_ONCE;
+    socklen_t len = sizeof(err);
     char byte;
 
-    /* Time stamps of sent frames, if the opener asked for them */
-    while (recv(fd, &byte, sizeof(byte), MSG_ERRQUEUE | MSG_DONTWAIT) >= 0) {
-        continue;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0) {
+        return -errno;
+    }
+    while (budget-- > 0) {
+        if (recv(fd, &byte, sizeof(byte), MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
+            return errno == EAGAIN || errno == EINTR ? err : -errno;
+        }
     }
     return err;
 }
@@ -260,7 +337,8 @@ bool af_packet_socket_sends(int fd)
 {
     int bytes;
 
-    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+    /* While a frame is freed, some bytes are left for a moment */
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes >= LEAST_COST;
 }
 
 int af_packet_socket_send(int fd, const uint8_t *buf, size_t len)

@@ -11,6 +11,7 @@
 #define CHARDEV_AF_PACKET_SOCKET_H
 
 #include "qapi/qapi-types-char.h"
+#include "af-packet-state.h"
 
 typedef enum AfPacketLink {
     AF_PACKET_LINK_UP,
@@ -32,7 +33,8 @@ bool af_packet_socket_is(int fd);
  * @mode: what it is to be used for
  * @errp: set to what is wrong with @fd and how to mend it
  *
- * Changes nothing.
+ * Changes nothing.  A socket that is in use already, by af_packet_state_new(),
+ * is refused.
  *
  * Returns: true if a channel can use @fd in @mode.
  */
@@ -57,18 +59,6 @@ char *af_packet_socket_ifname(int fd);
 AfPacketLink af_packet_socket_link(int fd);
 
 /**
- * af_packet_socket_hears:
- * @capture: a packet socket
- * @inject: another one
- *
- * Returns: true if @capture is sure to receive what is sent through @inject:
- * both are bound to one interface, and nothing keeps @capture from receiving
- * what this host sends, neither its protocol nor PACKET_IGNORE_OUTGOING nor
- * a filter, whatever that does.
- */
-bool af_packet_socket_hears(int capture, int inject);
-
-/**
  * af_packet_socket_vnet_hdr_len:
  * @fd: a packet socket
  *
@@ -78,43 +68,55 @@ bool af_packet_socket_hears(int capture, int inject);
 size_t af_packet_socket_vnet_hdr_len(int fd);
 
 /**
- * af_packet_socket_set_vnet_hdr:
- * @fd: a packet socket without a ring
- * @on: whether a struct virtio_net_hdr stands before each frame
+ * af_packet_socket_has_carrier:
+ * @fd: a packet socket that was bound to an interface
  *
- * Returns: 0, or a negative errno.
+ * A change may be a second old before it shows, when there are many.
+ *
+ * Returns: false if the interface is up but has no carrier.
  */
-int af_packet_socket_set_vnet_hdr(int fd, bool on);
+bool af_packet_socket_has_carrier(int fd);
 
 /**
- * af_packet_socket_report_info:
- * @fd: a packet socket
+ * af_packet_socket_mtu:
+ * @fd: a packet socket that was bound to an interface
  *
- * Ask for VLAN tags, and for what else the kernel reports beside a frame, with
- * each frame from now on.
- *
- * Returns: 0, or a negative errno.
+ * Returns: the longest packet that the interface sends now, in bytes after the
+ * Ethernet header; a negative errno if that can't be told.
  */
-int af_packet_socket_report_info(int fd);
+int af_packet_socket_mtu(int fd);
 
 /**
  * af_packet_socket_deafen:
- * @fd: a packet socket
+ * @state: state of a packet socket that passes af_packet_socket_check() for
+ *     inject mode
  *
- * Make @fd receive nothing, and free what it has received.  Best effort: a
- * filter that was locked stays, and then at most SO_RCVBUF bytes are held.
+ * Make the socket receive nothing until @state is freed, and free what it has
+ * received.
  *
- * Returns: true if there is something for af_packet_socket_undeafen() to do.
+ * Returns: 0, or a negative errno; at most SO_RCVBUF bytes are held then.
  */
-bool af_packet_socket_deafen(int fd);
+int af_packet_socket_deafen(AfPacketState *state);
 
 /**
- * af_packet_socket_undeafen:
+ * af_packet_socket_limit_sndbuf:
+ * @state: state of a packet socket
+ * @most: bytes that frames on their way may take
+ *
+ * Make SO_SNDBUF at most @most, whatever net.core.wmem_default says, unless
+ * the opener has set it.
+ */
+void af_packet_socket_limit_sndbuf(AfPacketState *state, int most);
+
+/**
+ * af_packet_socket_discard:
  * @fd: a packet socket
  *
- * Let @fd receive again; a filter that it had before is lost.
+ * Free what waits in the receive queue just now.
+ *
+ * Returns: how many frames there were.
  */
-void af_packet_socket_undeafen(int fd);
+size_t af_packet_socket_discard(int fd);
 
 /**
  * af_packet_socket_take_drops:
@@ -129,9 +131,11 @@ uint32_t af_packet_socket_take_drops(int fd);
  * af_packet_socket_take_error:
  * @fd: a packet socket
  *
- * Clear all that poll() reports POLLERR for.
+ * Clear what poll() reports POLLERR for: the pending error, and time stamps
+ * of sent frames if the opener asked for them, a bounded number at a time.
  *
- * Returns: the error that was pending, a positive errno; 0 if none was.
+ * Returns: the error that was pending, a positive errno; 0 if none was; a
+ * negative errno if it can't be cleared.
  */
 int af_packet_socket_take_error(int fd);
 

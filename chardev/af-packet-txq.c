@@ -12,11 +12,16 @@ void af_packet_txq_init(AfPacketTxq *txq, size_t max_bytes)
     QSIMPLEQ_INIT(&txq->frames);
 }
 
+bool af_packet_txq_fits(const AfPacketTxq *txq, size_t len)
+{
+    return sizeof(AfPacketTxFrame) + len <= txq->max_bytes - txq->n_bytes;
+}
+
 bool af_packet_txq_push(AfPacketTxq *txq, const uint8_t *data, size_t len)
 {
     AfPacketTxFrame *frame;
 
-    if (sizeof(*frame) + len > txq->max_bytes - txq->n_bytes) {
+    if (!af_packet_txq_fits(txq, len)) {
         return false;
     }
 

@@ -35,6 +35,15 @@ typedef struct AfPacketTxq {
 void af_packet_txq_init(AfPacketTxq *txq, size_t max_bytes);
 
 /**
+ * af_packet_txq_fits:
+ * @txq: the queue
+ * @len: length of a frame in bytes
+ *
+ * Returns: whether such a frame finds room.
+ */
+bool af_packet_txq_fits(const AfPacketTxq *txq, size_t len);
+
+/**
  * af_packet_txq_push:
  * @txq: the queue
  * @data: the frame; copied

@@ -14,11 +14,11 @@
 #include "af-packet-capture.h"
 #include "af-packet-inject.h"
 #include "af-packet-port.h"
+#include "af-packet-watch.h"
 #include "trace.h"
 
 /* In microseconds of g_get_monotonic_time() */
 #define LOOK_INTERVAL G_USEC_PER_SEC
-#define LOOK_INTERVAL_BUSY (G_USEC_PER_SEC / 10)
 
 struct QIOChannelAfPacket {
     QIOChannel parent;
@@ -32,25 +32,23 @@ struct QIOChannelAfPacket {
     bool closed;
     bool ended;
     bool warned_discard;
-    int64_t look_at;           /* when to look at interface and ring again */
+    int64_t look_at;           /* when to look at the interface again */
     AfPacketPort port;
     AfPacketCapture *capture;  /* one of the two; the other is NULL */
     AfPacketInject *inject;
 };
 
-/* All there are; they come and go in any thread */
+/* All there are, in any thread; its lock comes before theirs */
 static QLIST_HEAD(, QIOChannelAfPacket) channels;
 static QemuMutex channels_lock;
 
 /*
  * While the interface is down nothing tells that it is removed, and a socket
- * with protocol 0, as inject mode is given, is never told a thing.  Nor does
- * anything tell that a ring is stuck.
+ * with protocol 0, as inject mode is given, is never told a thing.
  */
 static bool has_to_look(const QIOChannelAfPacket *ioc)
 {
-    return ioc->inject || ioc->port.link == AF_PACKET_LINK_DOWN ||
-           af_packet_capture_has_ring(ioc->capture);
+    return ioc->inject || ioc->port.link == AF_PACKET_LINK_DOWN;
 }
 
 static int64_t service_ready_time(const QIOChannelAfPacket *ioc)
@@ -59,7 +57,7 @@ static int64_t service_ready_time(const QIOChannelAfPacket *ioc)
     int64_t flush_at = ioc->inject ? af_packet_inject_flush_at(ioc->inject) : 0;
 
     if (ioc->ended) {
-        return -1;
+        return 0; /* it goes */
     }
     return flush_at && (look_at < 0 || flush_at < look_at) ? flush_at :
                                                              look_at;
@@ -85,9 +83,7 @@ static void service_rearm(QIOChannelAfPacket *ioc)
 static void end_channel(QIOChannelAfPacket *ioc)
 {
     ioc->ended = true;
-    if (ioc->service) {
-        g_source_set_ready_time(ioc->service, 0);
-    }
+    service_rearm(ioc);
 }
 
 static void look_at_interface(QIOChannelAfPacket *ioc)
@@ -126,9 +122,10 @@ static void check_port(QIOChannelAfPacket *ioc)
         service_rearm(ioc);
     }
     if (err && !ioc->ended) {
-        error_report("chardev '%s': receiving on %s failed: %s; the "
-                     "connection has ended", ioc->port.label,
-                     af_packet_port_ifname(&ioc->port), strerror(err));
+        error_report("chardev '%s': the socket on %s has failed: %s; the "
+                     "connection has ended, pass a new socket with add_client",
+                     ioc->port.label, af_packet_port_ifname(&ioc->port),
+                     strerror(err));
         end_channel(ioc);
     }
 }
@@ -178,15 +175,19 @@ static void discard_written(QIOChannelAfPacket *ioc)
     }
 }
 
-/* Returns: false if the stream makes no sense, which ends the channel. */
-static bool inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
-                         size_t niov, Error **errp)
+/* Returns: as writev does; a stream that makes no sense ends the channel. */
+static ssize_t inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
+                            size_t niov, Error **errp)
 {
+    struct iovec in = { };
+    ssize_t taken = 0;
     Error *err = NULL;
     size_t i;
 
-    for (i = 0; i < niov && !err; i++) {
-        af_packet_inject_write(ioc->inject, iov[i], &err);
+    for (i = 0; i < niov && !err && !in.iov_len; i++) {
+        in = iov[i];
+        af_packet_inject_write(ioc->inject, &in, &err);
+        taken += iov[i].iov_len - in.iov_len;
     }
     check_port(ioc);
     if (err) {
@@ -195,10 +196,10 @@ static bool inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
                      ioc->port.label, error_get_pretty(err));
         error_propagate(errp, err);
         end_channel(ioc);
-        return false;
+        return -1;
     }
     service_rearm(ioc);
-    return true;
+    return in.iov_len && !taken ? QIO_CHANNEL_ERR_BLOCK : taken;
 }
 
 static ssize_t qio_channel_af_packet_writev(QIOChannel *ioc,
@@ -216,11 +217,10 @@ static ssize_t qio_channel_af_packet_writev(QIOChannel *ioc,
         error_setg(errp, "The connection has ended");
         return -1;
     }
-    if (!pioc->inject) {
-        discard_written(pioc);
-    } else if (!inject_write(pioc, iov, niov, errp)) {
-        return -1;
+    if (pioc->inject) {
+        return inject_write(pioc, iov, niov, errp);
     }
+    discard_written(pioc);
     return iov_size(iov, niov);
 }
 
@@ -239,18 +239,13 @@ static void service_error(QIOChannelAfPacket *ioc)
     int err = af_packet_socket_take_error(ioc->port.fd);
 
     look_at_interface(ioc);
-    if (err && ioc->capture) {
+    if (err < 0) {
+        /* poll() would report it for ever */
+        ioc->port.error = -err;
+    } else if (err && ioc->capture) {
         af_packet_capture_error(ioc->capture, err);
-        check_port(ioc);
     }
-}
-
-static void service_look(QIOChannelAfPacket *ioc)
-{
-    look_at_interface(ioc);
-    if (ioc->capture && af_packet_capture_check_ring(ioc->capture)) {
-        ioc->look_at = g_get_monotonic_time() + LOOK_INTERVAL_BUSY;
-    }
+    check_port(ioc);
 }
 
 static gboolean service_dispatch(GSource *source, GSourceFunc callback,
@@ -260,7 +255,8 @@ static gboolean service_dispatch(GSource *source, GSourceFunc callback,
     GIOCondition revents;
 
     QEMU_LOCK_GUARD(&ioc->lock);
-    if (ioc->closed || source != ioc->service) {
+    if (ioc->closed || ioc->ended || source != ioc->service) {
+        /* What poll() reports of a socket that is of no more use may stay */
         return G_SOURCE_REMOVE;
     }
 
@@ -268,7 +264,7 @@ static gboolean service_dispatch(GSource *source, GSourceFunc callback,
     if (revents & G_IO_ERR) {
         service_error(ioc);
     } else if (g_get_monotonic_time() >= ioc->look_at) {
-        service_look(ioc);
+        look_at_interface(ioc);
     }
     if (ioc->inject) {
         af_packet_inject_flush(ioc->inject);
@@ -321,6 +317,11 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
     ioc->service = service;
     ioc->service_tag = g_source_add_unix_fd(service, ioc->port.fd, 0);
     ioc->service_writable = false;
+    if (ioc->inject && af_packet_inject_departures_fd(ioc->inject) >= 0) {
+        g_source_add_unix_fd(service,
+                             af_packet_inject_departures_fd(ioc->inject),
+                             G_IO_IN);
+    }
     look_at_interface(ioc);
     service_rearm(ioc);
     g_source_attach(service, context);
@@ -330,116 +331,40 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
  * Watches
  */
 
-typedef struct AfPacketWatch {
-    GSource parent;
-    QIOChannelAfPacket *ioc;
-    GIOCondition condition;
-    gpointer tag;       /* NULL if readiness does not depend on the socket */
-    gpointer timer_tag; /* polled instead of it during a rest */
-    bool resting;
-} AfPacketWatch;
-
-/* Poll what there is to wait for. */
-static void watch_rest(AfPacketWatch *watch, bool resting)
+static GIOCondition watch_staged(QIOChannel *ioc, bool *resting)
 {
-    if (watch->timer_tag && watch->resting != resting) {
-        watch->resting = resting;
-        g_source_modify_unix_fd(&watch->parent, watch->tag,
-                                resting ? 0 : G_IO_IN);
-        g_source_modify_unix_fd(&watch->parent, watch->timer_tag,
-                                resting ? G_IO_IN : 0);
+    QIOChannelAfPacket *pioc = QIO_CHANNEL_AF_PACKET(ioc);
+    GIOCondition ready = 0;
+
+    QEMU_LOCK_GUARD(&pioc->lock);
+    if (!pioc->inject || af_packet_inject_has_room(pioc->inject)) {
+        ready |= G_IO_OUT;
     }
-}
-
-/* What the channel is ready for without asking the socket */
-static GIOCondition watch_staged(AfPacketWatch *watch)
-{
-    QIOChannelAfPacket *ioc = watch->ioc;
-    GIOCondition ready = G_IO_OUT;
-
-    WITH_QEMU_LOCK_GUARD(&ioc->lock) {
-        if (ioc->ended) {
-            ready |= G_IO_IN | G_IO_HUP;
-        }
-        if (ioc->capture) {
-            if (af_packet_capture_ready(ioc->capture)) {
-                ready |= G_IO_IN;
-            }
-            watch_rest(watch, !ioc->ended &&
-                              af_packet_capture_resting(ioc->capture));
-        }
+    if (pioc->ended) {
+        ready |= G_IO_IN | G_IO_OUT | G_IO_HUP;
     }
-    return ready & watch->condition;
-}
-
-/* What the channel is ready for, after poll() */
-static GIOCondition watch_ready(AfPacketWatch *watch)
-{
-    GIOCondition ready = watch_staged(watch);
-
-    if (watch->tag) {
-        /* Errors are the service source's */
-        ready |= g_source_query_unix_fd(&watch->parent,
-                                        watch->resting ? watch->timer_tag :
-                                        watch->tag) & G_IO_IN;
+    if (pioc->capture) {
+        if (af_packet_capture_ready(pioc->capture)) {
+            ready |= G_IO_IN;
+        }
+        *resting = !pioc->ended && af_packet_capture_resting(pioc->capture);
     }
     return ready;
 }
-
-static gboolean watch_prepare(GSource *source, gint *timeout)
-{
-    *timeout = -1;
-    return watch_staged((AfPacketWatch *)source) != 0;
-}
-
-static gboolean watch_check(GSource *source)
-{
-    return watch_ready((AfPacketWatch *)source) != 0;
-}
-
-static gboolean watch_dispatch(GSource *source, GSourceFunc callback,
-                               gpointer user_data)
-{
-    AfPacketWatch *watch = (AfPacketWatch *)source;
-    QIOChannelFunc func = (QIOChannelFunc)callback;
-    GIOCondition ready = watch_ready(watch);
-
-    /* glib dispatches on any event of the socket */
-    return ready ? func(QIO_CHANNEL(watch->ioc), ready, user_data) :
-                   G_SOURCE_CONTINUE;
-}
-
-static void watch_finalize(GSource *source)
-{
-    object_unref(OBJECT(((AfPacketWatch *)source)->ioc));
-}
-
-static GSourceFuncs watch_funcs = {
-    .prepare = watch_prepare,
-    .check = watch_check,
-    .dispatch = watch_dispatch,
-    .finalize = watch_finalize,
-};
 
 static GSource *qio_channel_af_packet_create_watch(QIOChannel *ioc,
                                                    GIOCondition condition)
 {
     QIOChannelAfPacket *pioc = QIO_CHANNEL_AF_PACKET(ioc);
-    GSource *source = g_source_new(&watch_funcs, sizeof(AfPacketWatch));
-    AfPacketWatch *watch = (AfPacketWatch *)source;
 
-    watch->ioc = pioc;
-    object_ref(OBJECT(pioc));
-    watch->condition = condition;
-    if (pioc->capture && condition & G_IO_IN) {
-        int timer_fd = af_packet_capture_timer_fd(pioc->capture);
-
-        watch->tag = g_source_add_unix_fd(source, pioc->port.fd, G_IO_IN);
-        if (timer_fd >= 0) {
-            watch->timer_tag = g_source_add_unix_fd(source, timer_fd, 0);
-        }
+    if (pioc->inject && condition & G_IO_OUT) {
+        QEMU_LOCK_GUARD(&pioc->lock);
+        af_packet_inject_set_writer_waits(pioc->inject, true);
     }
-    return source;
+    return pioc->capture ?
+           af_packet_watch_new(ioc, condition, watch_staged, pioc->port.fd,
+                               af_packet_capture_timer_fd(pioc->capture)) :
+           af_packet_watch_new(ioc, condition, watch_staged, -1, -1);
 }
 
 /*
@@ -463,6 +388,7 @@ void qio_channel_af_packet_restart(QIOChannelAfPacket *ioc)
         af_packet_capture_drop_partial(ioc->capture);
     } else {
         af_packet_inject_drop_partial(ioc->inject);
+        af_packet_inject_set_writer_waits(ioc->inject, false);
     }
 }
 
@@ -478,54 +404,42 @@ void qio_channel_af_packet_get_stats(QIOChannelAfPacket *ioc,
     *stats = ioc->port.stats;
 }
 
+/* Returns: false if that was done before. */
+static bool leave_socket(QIOChannelAfPacket *ioc)
+{
+    QEMU_LOCK_GUARD(&ioc->lock);
+    if (ioc->closed) {
+        return false;
+    }
+    trace_qio_channel_af_packet_close(ioc);
+    if (ioc->capture) {
+        af_packet_capture_stop(ioc->capture);
+    } else {
+        af_packet_inject_stop(ioc->inject);
+    }
+    af_packet_port_release(&ioc->port);
+    ioc->closed = true;
+    return true;
+}
+
 static int qio_channel_af_packet_close(QIOChannel *ioc, Error **errp)
 {
     QIOChannelAfPacket *pioc = QIO_CHANNEL_AF_PACKET(ioc);
 
     service_detach(pioc);
-    WITH_QEMU_LOCK_GUARD(&pioc->lock) {
-        if (pioc->closed) {
-            return 0;
-        }
-        trace_qio_channel_af_packet_close(pioc);
-        if (pioc->capture) {
-            af_packet_capture_stop(pioc->capture);
-        } else {
-            af_packet_inject_stop(pioc->inject);
-        }
-        pioc->closed = true;
-    }
-    return qio_channel_close(QIO_CHANNEL(pioc->master), errp);
+    return leave_socket(pioc) ?
+           qio_channel_close(QIO_CHANNEL(pioc->master), errp) : 0;
 }
 
-/* What a loop captures it injects, again and again, with all of a CPU. */
-static void warn_of_loop(QIOChannelAfPacket *ioc,
-                         ChardevSocketAfPacketMode mode,
-                         QIOChannelAfPacket *other)
+/* Who calls exit() leaves chardevs, and their channels, as they are. */
+static void leave_all_sockets(void)
 {
-    bool captures = mode == CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE;
-    QIOChannelAfPacket *capture = captures ? ioc : other;
-    QIOChannelAfPacket *inject = captures ? other : ioc;
-
-    if (captures != !!other->capture &&
-        af_packet_socket_hears(capture->port.fd, inject->port.fd)) {
-        warn_report("chardev '%s' captures what chardev '%s' injects, both "
-                    "are on interface %s: if the one feeds the other, open "
-                    "the capture socket with PACKET_IGNORE_OUTGOING or a "
-                    "filter", capture->port.label, inject->port.label,
-                    af_packet_port_ifname(&ioc->port));
-    }
-}
-
-static void enlist(QIOChannelAfPacket *ioc, ChardevSocketAfPacketMode mode)
-{
-    QIOChannelAfPacket *other;
+    QIOChannelAfPacket *ioc;
 
     QEMU_LOCK_GUARD(&channels_lock);
-    QLIST_FOREACH(other, &channels, next) {
-        warn_of_loop(ioc, mode, other);
+    QLIST_FOREACH(ioc, &channels, next) {
+        leave_socket(ioc);
     }
-    QLIST_INSERT_HEAD(&channels, ioc, next);
 }
 
 QIOChannelAfPacket *
@@ -540,11 +454,14 @@ qio_channel_af_packet_new(QIOChannelSocket *master,
     ioc->master = master;
     object_ref(OBJECT(master));
     af_packet_port_init(&ioc->port, master->fd, label, totals);
-    enlist(ioc, mode); /* before there is a filter of our own */
     if (mode == CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE) {
         ioc->capture = af_packet_capture_new(&ioc->port);
     } else {
         ioc->inject = af_packet_inject_new(&ioc->port);
+    }
+
+    WITH_QEMU_LOCK_GUARD(&channels_lock) {
+        QLIST_INSERT_HEAD(&channels, ioc, next);
     }
 
     trace_qio_channel_af_packet_new(ioc, master,
@@ -563,8 +480,9 @@ static void qio_channel_af_packet_finalize(Object *obj)
 {
     QIOChannelAfPacket *ioc = QIO_CHANNEL_AF_PACKET(obj);
 
+    qio_channel_af_packet_close(QIO_CHANNEL(ioc), NULL);
     WITH_QEMU_LOCK_GUARD(&channels_lock) {
-        QLIST_SAFE_REMOVE(ioc, next);
+        QLIST_REMOVE(ioc, next);
     }
     af_packet_capture_free(ioc->capture);
     af_packet_inject_free(ioc->inject);
@@ -578,6 +496,7 @@ static void qio_channel_af_packet_class_init(ObjectClass *klass, void *data)
     QIOChannelClass *ioc_klass = QIO_CHANNEL_CLASS(klass);
 
     qemu_mutex_init(&channels_lock);
+    atexit(leave_all_sockets);
 
     ioc_klass->io_writev = qio_channel_af_packet_writev;
     ioc_klass->io_readv = qio_channel_af_packet_readv;

@@ -103,6 +103,7 @@ bool socket_af_packet_open(SocketChardev *s, const ChardevSocket *sock,
 
     s->af_packet = g_new0(SocketAfPacket, 1);
     s->af_packet->mode = sock->af_packet_mode;
+    qemu_chr_set_feature(CHARDEV(s), QEMU_CHAR_FEATURE_RECORDS);
     return true;
 }
 
@@ -190,6 +191,17 @@ char *socket_af_packet_filename(SocketChardev *s)
                            mode_str(s));
 }
 
+/* The interface may have another name than when it was connected. */
+static char *get_filename(Chardev *chr)
+{
+    SocketChardev *s = SOCKET_CHARDEV(chr);
+
+    /* Against a disconnect, which may happen in another thread */
+    QEMU_LOCK_GUARD(&chr->chr_write_lock);
+    return s->af_packet && s->ioc ? socket_af_packet_filename(s) :
+                                    g_strdup(chr->filename);
+}
+
 static void get_stats(Object *obj, Visitor *v, const char *name, void *opaque,
                       Error **errp)
 {
@@ -214,6 +226,7 @@ static void get_stats(Object *obj, Visitor *v, const char *name, void *opaque,
 
 void socket_af_packet_class_init(ObjectClass *oc)
 {
+    CHARDEV_CLASS(oc)->chr_get_filename = get_filename;
     object_class_property_add(oc, "af-packet-stats", "ChardevAfPacketStats",
                               get_stats, NULL, NULL, NULL);
 }

@@ -6,26 +6,40 @@
 #include "qemu/osdep.h"
 #include "block/aio.h"
 #include "filter-sendq.h"
+#include "net/filter.h"
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
 #include "trace.h"
 
+#define WARN_INTERVAL (10 * G_USEC_PER_SEC)
+
 static void sendq_write(FilterSendQueue *q);
 
-/* Once, until the queue has been empty again */
-static void sendq_complain(FilterSendQueue *q, const char *what)
+/*
+ * Once until all is well, which a peer that connects and leaves again makes
+ * it seem: not more often than each WARN_INTERVAL either.
+ */
+static void sendq_warn(FilterSendQueue *q, FilterSendTrouble trouble)
 {
+    static const char *const what[FILTER_SEND_TROUBLES] = {
+        [FILTER_SEND_SLOW] = "is slower than the packets",
+        [FILTER_SEND_CLOSED] = "is not connected",
+        [FILTER_SEND_FAILS] = "fails",
+    };
     Chardev *chr = qemu_chr_fe_get_driver(q->chr);
+    int64_t now = g_get_monotonic_time();
 
-    if (!q->complained) {
-        q->complained = true;
-        warn_report("filter '%s': chardev '%s' %s, packets are dropped; "
-                    "'dropped-packets' of the filter counts them",
-                    object_get_canonical_path_component(q->owner),
-                    chr ? chr->label : "?", what);
+    if (q->warned[trouble] || now < q->warn_at[trouble]) {
+        return;
     }
+    q->warned[trouble] = true;
+    q->warn_at[trouble] = now + WARN_INTERVAL;
+    warn_report("filter '%s': chardev '%s' %s, packets are dropped; "
+                "'dropped-packets' of the filter counts them",
+                object_get_canonical_path_component(q->owner),
+                chr ? chr->label : "?", what[trouble]);
 }
 
 static size_t sendq_waiting(const FilterSendQueue *q)
@@ -52,6 +66,12 @@ static void sendq_forget_written(FilterSendQueue *q)
     }
 }
 
+bool filter_sendq_has_room(const FilterSendQueue *q)
+{
+    /* Without a watch, nothing would tell of room */
+    return !q->watch || sendq_waiting(q) < FILTER_SENDQ_ENOUGH;
+}
+
 /* Drop everything.  Returns: whether that tears a record. */
 static bool sendq_discard(FilterSendQueue *q)
 {
@@ -66,13 +86,22 @@ static bool sendq_discard(FilterSendQueue *q)
     return torn;
 }
 
+static void sendq_tell_of_room(const FilterSendQueue *q, bool had_room)
+{
+    if (!had_room && filter_sendq_has_room(q)) {
+        qemu_netfilter_accept_input(NETFILTER(q->owner));
+    }
+}
+
 static gboolean sendq_on_room(void *do_not_use, GIOCondition condition,
                               void *opaque)
 {
     FilterSendQueue *q = opaque;
+    bool had_room = filter_sendq_has_room(q);
 
     q->watch = 0;
     sendq_write(q);
+    sendq_tell_of_room(q, had_room);
     return G_SOURCE_REMOVE;
 }
 
@@ -87,10 +116,12 @@ static void sendq_stop_watch(FilterSendQueue *q)
 static void sendq_on_event(void *opaque, QEMUChrEvent event)
 {
     FilterSendQueue *q = opaque;
+    bool had_room = filter_sendq_has_room(q);
 
     if (event == CHR_EVENT_CLOSED) {
         sendq_stop_watch(q);
         sendq_discard(q);
+        sendq_tell_of_room(q, had_room);
     }
 }
 
@@ -113,10 +144,11 @@ static void sendq_write(FilterSendQueue *q)
 {
     while (!q->watch && sendq_waiting(q)) {
         int len = sendq_portion(q);
+        bool open = qemu_chr_fe_backend_open(q->chr);
         int ret = qemu_chr_fe_write(q->chr, q->bytes->data + q->written, len);
 
         if (ret < 0 && errno != EAGAIN) {
-            sendq_complain(q, "fails");
+            sendq_warn(q, open ? FILTER_SEND_FAILS : FILTER_SEND_CLOSED);
             sendq_discard(q); /* a connection ends by this */
             return;
         }
@@ -127,9 +159,9 @@ static void sendq_write(FilterSendQueue *q)
                                              sendq_on_room, q);
             return;
         }
-    }
-    if (!sendq_waiting(q)) {
-        q->complained = false;
+        if (!sendq_waiting(q)) {
+            memset(q->warned, 0, sizeof(q->warned));
+        }
     }
 }
 
@@ -157,6 +189,8 @@ void filter_sendq_init(FilterSendQueue *q, CharBackend *chr, Object *owner,
 
 void filter_sendq_destroy(FilterSendQueue *q)
 {
+    bool had_room = filter_sendq_has_room(q);
+
     if (!q->chr) {
         return;
     }
@@ -169,6 +203,7 @@ void filter_sendq_destroy(FilterSendQueue *q)
     qemu_bh_delete(q->bh);
     g_byte_array_unref(q->bytes);
     q->chr = NULL;
+    sendq_tell_of_room(q, had_room);
 }
 
 static void sendq_append(FilterSendQueue *q, const struct iovec *iov,
@@ -193,7 +228,7 @@ void filter_sendq_push(FilterSendQueue *q, const struct iovec *iov,
     if (sendq_waiting(q) + q->head_len + size > FILTER_SENDQ_MAX) {
         trace_filter_sendq_drop(q->owner, size);
         q->n_dropped++;
-        sendq_complain(q, "is slower than the packets");
+        sendq_warn(q, FILTER_SEND_SLOW);
         return;
     }
 

@@ -3,102 +3,54 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * One classic BPF program: a test of the direction, then what libpcap makes of
- * the user's expression.  Jumps in such a program are relative, so neither part
- * needs to know of the other.
+ * One classic BPF program: a test of the interface, one of the direction, then
+ * what libpcap makes of the user's expression.  Jumps in such a program are
+ * relative, and each part loads what it looks at, so no part needs to know of
+ * the others.
+ *
+ * Whoever holds a packet socket can bind it to another interface, without any
+ * privilege.  The filter goes with the socket, so it makes that useless.
  */
 #include "qemu/osdep.h"
 #include <linux/filter.h>
 #include <linux/if_packet.h>
-#ifdef CONFIG_LIBPCAP
-#include <pcap/pcap.h>
-#endif
 #include "qapi/error.h"
+#include "compile.h"
 #include "filter.h"
 
-/* What a filter returns is the number of bytes to keep: all of them */
-#define ACCEPT INT_MAX
+/* What a filter returns is the number of bytes to keep: none, or all */
+static const struct sock_filter reject = BPF_STMT(BPF_RET | BPF_K, 0);
+static const struct sock_filter accept_all = BPF_STMT(BPF_RET | BPF_K, INT_MAX);
 
-static void append(GArray *program, const struct sock_filter *part, size_t len)
+static GArray *program_new(void)
 {
-    g_array_append_vals(program, part, len);
+    return g_array_new(false, false, sizeof(struct sock_filter));
 }
 
-static void append_direction(GArray *program)
+static void append_interface(GArray *program, int ifindex)
 {
-    const struct sock_filter only_outgoing[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, SKF_AD_OFF + SKF_AD_PKTTYPE),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-        /* What follows finds the accumulator as at the start of a program */
-        BPF_STMT(BPF_LD | BPF_IMM, 0),
+    const struct sock_filter only_it[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_IFINDEX),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ifindex, 1, 0),
+        reject,
     };
 
-    append(program, only_outgoing, ARRAY_SIZE(only_outgoing));
+    g_array_append_vals(program, only_it, ARRAY_SIZE(only_it));
 }
 
-static void append_accept(GArray *program)
+static void append_direction(GArray *program, Direction direction)
 {
-    const struct sock_filter accept = BPF_STMT(BPF_RET | BPF_K, ACCEPT);
+    const bool out = direction == DIRECTION_OUT;
+    const struct sock_filter only_one[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, SKF_AD_OFF + SKF_AD_PKTTYPE),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, out, !out),
+        reject,
+    };
 
-    append(program, &accept, 1);
-}
-
-#ifdef CONFIG_LIBPCAP
-
-/*
- * libpcap looks for a tag in the frame, but the kernel takes it out of each
- * received frame before a filter sees that.
- */
-static bool mentions_vlan(const char *expression)
-{
-    return g_regex_match_simple("\\bvlan\\b", expression, 0, 0);
-}
-
-static bool append_expression(GArray *program, const char *expression,
-                              Error **errp)
-{
-    struct bpf_program compiled;
-    pcap_t *pcap;
-    bool ok;
-
-    if (mentions_vlan(expression)) {
-        error_setg(errp, "filter: 'vlan' would match nothing, since the "
-                   "kernel keeps VLAN tags outside of the frame: leave it "
-                   "out, or use the interface of one VLAN (ifname=eth0.5)");
-        return false;
+    if (direction != DIRECTION_BOTH) {
+        g_array_append_vals(program, only_one, ARRAY_SIZE(only_one));
     }
-    pcap = pcap_open_dead(DLT_EN10MB, ACCEPT);
-    if (!pcap) {
-        error_setg(errp, "filter: out of memory");
-        return false;
-    }
-    ok = pcap_compile(pcap, &compiled, expression, true,
-                      PCAP_NETMASK_UNKNOWN) == 0;
-    if (ok) {
-        append(program, (struct sock_filter *)compiled.bf_insns,
-               compiled.bf_len);
-        pcap_freecode(&compiled);
-    } else {
-        error_setg(errp, "filter: %s; pcap-filter(7) tells what can be "
-                   "written, and a comma is written twice",
-                   pcap_geterr(pcap));
-    }
-    pcap_close(pcap);
-    return ok;
 }
-
-#else
-
-static bool append_expression(GArray *program, const char *expression,
-                              Error **errp)
-{
-    error_setg(errp, "filter: this program was built without libpcap; "
-               "leave filter out, or configure QEMU with --enable-libpcap");
-    return false;
-}
-
-#endif
 
 static bool attach(int fd, GArray *program, Error **errp)
 {
@@ -106,36 +58,40 @@ static bool attach(int fd, GArray *program, Error **errp)
         .len = program->len,
         .filter = (struct sock_filter *)program->data,
     };
+    int lock = 1;
 
     if (program->len > BPF_MAXINSNS) {
-        error_setg(errp, "filter: it takes %u instructions, and the kernel "
-                   "takes no more than %d; write a shorter one",
-                   program->len, BPF_MAXINSNS);
+        error_setg(errp, "filter: it takes more than the %d instructions "
+                   "that the kernel takes; write a shorter one", BPF_MAXINSNS);
         return false;
     }
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER,
-                   &fprog, sizeof(fprog)) < 0) {
+                   &fprog, sizeof(fprog)) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &lock, sizeof(lock)) < 0) {
         error_setg_errno(errp, errno, "filter: the kernel refuses it");
         return false;
     }
     return true;
 }
 
-bool filter_attach(int fd, bool only_outgoing, const char *expression,
-                   Error **errp)
+bool filter_attach_nothing(int fd, Error **errp)
 {
-    g_autoptr(GArray) program =
-        g_array_new(false, false, sizeof(struct sock_filter));
+    g_autoptr(GArray) program = program_new();
 
-    if (!only_outgoing && !expression) {
-        return true;
-    }
-    if (only_outgoing) {
-        append_direction(program);
-    }
+    g_array_append_val(program, reject);
+    return attach(fd, program, errp);
+}
+
+bool filter_attach(int fd, int ifindex, Direction direction,
+                   const char *expression, Error **errp)
+{
+    g_autoptr(GArray) program = program_new();
+
+    append_interface(program, ifindex);
+    append_direction(program, direction);
     if (!expression) {
-        append_accept(program);
-    } else if (!append_expression(program, expression, errp)) {
+        g_array_append_val(program, accept_all);
+    } else if (!compile_filter(expression, program, errp)) {
         return false;
     }
     return attach(fd, program, errp);

@@ -14,6 +14,7 @@
 #include "qemu/error-report.h"
 #include "qemu/help-texts.h"
 #include "qemu-version.h"
+#include "descriptors.h"
 #include "qmp-client.h"
 #include "privileges.h"
 #include "socket.h"
@@ -30,6 +31,7 @@ enum {
     OPTION_USER,
     OPTION_KEEP_FD,
     OPTION_QMP,
+    OPTION_QMP_USER,
     OPTION_FDNAME,
 };
 
@@ -43,6 +45,8 @@ typedef struct Task {
     GPtrArray *fdnames;     /* of char *, in the order of sockets */
     GArray *kept;           /* of int: descriptors to pass on */
     const char *qmp;
+    const char *qmp_user;   /* whose monitor, NULL for one's own */
+    bool only_allowed;      /* interfaces, not any */
     bool has_user;
     User user;
     char **command;         /* ends with NULL; empty with @qmp */
@@ -52,7 +56,7 @@ static const char usage[] =
 "usage: af-packet-exec --socket OPTIONS... [--user USER] [--keep-fd FD]...\n"
 "                      [--] COMMAND [ARGUMENT]...\n"
 "       af-packet-exec --socket OPTIONS... [--user USER]\n"
-"                      --qmp PATH --fdname NAME...\n"
+"                      --qmp PATH [--qmp-user USER] --fdname NAME...\n"
 "Open AF_PACKET sockets, drop all privileges, and execute COMMAND, which\n"
 "inherits the sockets; or hand them to a running QEMU.\n"
 "\n"
@@ -63,6 +67,8 @@ static const char usage[] =
 "  --user USER    become this user: the name of an account, or UID:GID\n"
 "  --keep-fd FD   let COMMAND inherit this descriptor too; may be repeated\n"
 "  --qmp PATH     hand the sockets to the QEMU behind this QMP socket\n"
+"  --qmp-user USER\n"
+"                 which is this user's, and not that of whoever asks\n"
 "  --fdname NAME  as which name (getfd); one for each --socket, without fd\n"
 "  -h, --help     print this and exit\n"
 "  -V, --version  print the version and exit\n"
@@ -104,77 +110,6 @@ static void for_each_socket(Task *task, void (*function)(Task *, int))
 }
 
 /*
- * Descriptors
- */
-
-/* What is opened later must not become somebody's standard error. */
-static void open_standard_descriptors(void)
-{
-    int fd;
-
-    do {
-        fd = open("/dev/null", O_RDWR);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd < 0) {
-        exit(EXIT_OWN_FAILURE); /* there may be nowhere to tell it */
-    }
-    close(fd);
-}
-
-/*
- * Occupy the number that the command will know a socket by, so that nothing
- * else is opened there meanwhile.
- */
-static void reserve_number(Task *task, int i)
-{
-    int number = nth_socket(task, i)->number;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    if (null < 0 || (null != number && dup3(null, number, O_CLOEXEC) < 0)) {
-        fail_with("fd=%d can't be used: %s; use one below the limit of open "
-                  "files (ulimit -n), %ld", number, strerror(errno),
-                  sysconf(_SC_OPEN_MAX));
-    }
-    if (null != number) {
-        close(null);
-    }
-}
-
-/* Whatever is open already, here or by the caller, does not go further. */
-static void mark_all_close_on_exec(void)
-{
-    int fd;
-
-#ifdef CONFIG_CLOSE_RANGE
-    /* The flag takes Linux 5.11 */
-    if (close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) {
-        return;
-    }
-#endif
-    for (fd = STDERR_FILENO + 1; fd < sysconf(_SC_OPEN_MAX); fd++) {
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
-    }
-}
-
-static void pass_on_socket(Task *task, int i)
-{
-    PacketSocket *s = nth_socket(task, i);
-
-    if (dup2(s->fd, s->number) < 0) {
-        fail_with("fd=%d: %s", s->number, strerror(errno));
-    }
-}
-
-static void pass_on_kept(Task *task)
-{
-    int i;
-
-    for (i = 0; i < task->kept->len; i++) {
-        fcntl(g_array_index(task->kept, int, i), F_SETFD, 0);
-    }
-}
-
-/*
  * Command line
  */
 
@@ -213,7 +148,8 @@ static void parse_option(Task *task, int option)
         break;
     case OPTION_USER:
         task->has_user = true;
-        if (!user_parse(optarg, &task->user, &err)) {
+        if (!privileges_to_become(&err) ||
+            !user_parse(optarg, &task->user, &err)) {
             fail(err);
         }
         break;
@@ -222,6 +158,9 @@ static void parse_option(Task *task, int option)
         break;
     case OPTION_QMP:
         task->qmp = optarg;
+        break;
+    case OPTION_QMP_USER:
+        task->qmp_user = optarg;
         break;
     case OPTION_FDNAME:
         g_ptr_array_add(task->fdnames, optarg);
@@ -246,6 +185,7 @@ static void parse_command_line(Task *task, int argc, char **argv)
         { "user", required_argument, NULL, OPTION_USER },
         { "keep-fd", required_argument, NULL, OPTION_KEEP_FD },
         { "qmp", required_argument, NULL, OPTION_QMP },
+        { "qmp-user", required_argument, NULL, OPTION_QMP_USER },
         { "fdname", required_argument, NULL, OPTION_FDNAME },
         { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
@@ -300,6 +240,10 @@ static void check_to_execute(Task *task)
         fail_with("--fdname has no meaning without --qmp: number the socket "
                   "with fd");
     }
+    if (task->qmp_user) {
+        fail_with("--qmp-user has no meaning without --qmp: leave it out, or "
+                  "use --user for the command's user");
+    }
     for_each_socket(task, check_number);
 }
 
@@ -335,6 +279,15 @@ static void check_task(Task *task)
  * The work
  */
 
+static void reserve_number(Task *task, int i)
+{
+    Error *err = NULL;
+
+    if (!descriptors_reserve(nth_socket(task, i)->number, &err)) {
+        fail(err);
+    }
+}
+
 static void open_socket(Task *task, int i)
 {
     Error *err = NULL;
@@ -348,7 +301,7 @@ static void set_up_socket(Task *task, int i)
 {
     Error *err = NULL;
 
-    if (!packet_socket_set_up(nth_socket(task, i), &err)) {
+    if (!packet_socket_set_up(nth_socket(task, i), task->only_allowed, &err)) {
         fail(err);
     }
 }
@@ -362,15 +315,31 @@ static void drop_privileges(Task *task)
     }
 }
 
+/* An account is looked up here, since that may load what others provide. */
+static uid_t user_behind_monitor(Task *task)
+{
+    uid_t uid = geteuid();
+    Error *err = NULL;
+
+    if (task->qmp_user && !user_parse_id(task->qmp_user, &uid, &err)) {
+        fail(err);
+    }
+    return uid;
+}
+
 static void G_NORETURN hand_over(Task *task)
 {
     Error *err = NULL;
-    QmpClient *qmp = qmp_client_open(task->qmp, &err);
+    QmpClient *qmp = qmp_client_open(task->qmp, user_behind_monitor(task),
+                                     &err);
     int i;
 
     for (i = 0; !err && i < task->sockets->len; i++) {
         qmp_client_getfd(qmp, nth_socket(task, i)->fd,
                          task->fdnames->pdata[i], &err);
+    }
+    if (qmp && err) {
+        qmp_client_take_back(qmp);
     }
     qmp_client_close(qmp);
     if (err) {
@@ -379,11 +348,37 @@ static void G_NORETURN hand_over(Task *task)
     exit(EXIT_SUCCESS);
 }
 
+static void pass_on_socket(Task *task, int i)
+{
+    PacketSocket *s = nth_socket(task, i);
+
+    if (dup2(s->fd, s->number) < 0) {
+        fail_with("fd=%d: %s", s->number, strerror(errno));
+    }
+}
+
+static void pass_on_kept(Task *task)
+{
+    int i;
+
+    for (i = 0; i < task->kept->len; i++) {
+        fcntl(g_array_index(task->kept, int, i), F_SETFD, 0);
+    }
+}
+
 static void G_NORETURN execute(Task *task)
 {
+    Error *err = NULL;
     int error;
 
-    mark_all_close_on_exec();
+    if (!task->has_user && privileges_own_system()) {
+        warn_report("'%s' is user 0, to whom the system's files belong, so it "
+                    "can become root again without any capability: use --user "
+                    "(--user root if it has to be so)", task->command[0]);
+    }
+    if (!descriptors_mark_all(&err)) {
+        fail(err);
+    }
     for_each_socket(task, pass_on_socket);
     pass_on_kept(task);
     execvp(task->command[0], task->command);
@@ -401,11 +396,14 @@ int main(int argc, char **argv)
     };
     Error *err = NULL;
 
-    open_standard_descriptors();
+    if (!descriptors_open_standard()) {
+        exit(EXIT_OWN_FAILURE); /* there may be nowhere to tell it */
+    }
     error_init(argv[0]);
     if (!privileges_check_start(&err)) {
         fail(err);
     }
+    task.only_allowed = privileges_of_file();
     parse_command_line(&task, argc, argv);
     check_task(&task);
     if (!task.qmp) {

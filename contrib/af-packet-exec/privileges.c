@@ -16,6 +16,7 @@
 #include <linux/securebits.h>
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "elf.h"
 #include "privileges.h"
 
 typedef struct Capabilities {
@@ -43,6 +44,8 @@ static bool capabilities_set(const Capabilities *caps)
 bool privileges_check_start(Error **errp)
 {
     if (getuid() == geteuid() && getgid() == getegid()) {
+        /* No other process may take a socket away before it is locked */
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         return true;
     }
     error_setg(errp, "this program must not be setuid or setgid: "
@@ -53,15 +56,38 @@ bool privileges_check_start(Error **errp)
 
 void privileges_raise(void)
 {
-    const uint32_t wanted = CAP_TO_MASK(CAP_NET_RAW) |
-                            CAP_TO_MASK(CAP_NET_ADMIN);
     Capabilities caps;
 
     if (capabilities_get(&caps)) {
-        caps.half[0].effective |= caps.half[0].permitted & wanted;
+        caps.half[0].effective |= caps.half[0].permitted &
+                                  CAP_TO_MASK(CAP_NET_RAW);
         /* Where this fails, opening a socket tells */
         capabilities_set(&caps);
     }
+}
+
+bool privileges_of_file(void)
+{
+    return getuid() != 0 && qemu_getauxval(AT_SECURE);
+}
+
+/*
+ * In a user namespace that is an ordinary user's, the files of /proc that
+ * control the system belong to somebody unknown.
+ */
+bool privileges_own_system(void)
+{
+    struct stat st;
+
+    return geteuid() == 0 &&
+           (stat("/proc/sys/kernel", &st) < 0 || st.st_uid == 0);
+}
+
+/* Numbers without a sign, which strtoul() would take, and wrap around */
+static bool parse_id(const char *text, const char **rest, unsigned int *id)
+{
+    return g_ascii_isdigit(*text) &&
+           qemu_strtoui(text, rest, 10, id) == 0 && *id != (uid_t)-1;
 }
 
 bool user_parse(const char *text, User *user, Error **errp)
@@ -78,9 +104,8 @@ bool user_parse(const char *text, User *user, Error **errp)
         };
         return true;
     }
-    if (qemu_strtoui(text, &rest, 10, &uid) < 0 || *rest != ':' ||
-        qemu_strtoui(rest + 1, NULL, 10, &gid) < 0 ||
-        uid == (uid_t)-1 || gid == (gid_t)-1) {
+    if (!parse_id(text, &rest, &uid) || *rest != ':' ||
+        !parse_id(rest + 1, NULL, &gid)) {
         error_setg(errp, "there is no account '%s': give the name of one, "
                    "or UID:GID in numbers", text);
         return false;
@@ -89,13 +114,32 @@ bool user_parse(const char *text, User *user, Error **errp)
     return true;
 }
 
-static bool become(const User *user, Error **errp)
+bool user_parse_id(const char *text, uid_t *uid, Error **errp)
+{
+    struct passwd *account = getpwnam(text);
+
+    if (account) {
+        *uid = account->pw_uid;
+    } else if (!parse_id(text, NULL, uid)) {
+        error_setg(errp, "there is no account '%s': give the name of one, "
+                   "or a number", text);
+        return false;
+    }
+    return true;
+}
+
+bool privileges_to_become(Error **errp)
 {
     if (geteuid() != 0) {
         error_setg(errp, "only user 0 can become another one: "
                    "leave --user out, or start this program as root");
         return false;
     }
+    return true;
+}
+
+static bool become(const User *user, Error **errp)
+{
     if ((user->name ? initgroups(user->name, user->gid)
                     : setgroups(1, &user->gid)) < 0 ||
         setresgid(user->gid, user->gid, user->gid) < 0 ||
@@ -106,6 +150,14 @@ static bool become(const User *user, Error **errp)
         return false;
     }
     return true;
+}
+
+/* Each thread has capabilities, a user and no_new_privs of its own. */
+static bool is_only_thread(void)
+{
+    g_autoptr(GDir) threads = g_dir_open("/proc/self/task", 0, NULL);
+
+    return threads && g_dir_read_name(threads) && !g_dir_read_name(threads);
 }
 
 /* What execve() may give; takes CAP_SETPCAP, which root has. */
@@ -149,6 +201,13 @@ static bool nothing_left(const User *user)
 
 bool privileges_drop(const User *user, Error **errp)
 {
+    if (!is_only_thread()) {
+        error_setg(errp, "can't give up the privileges of all threads, as "
+                   "there is more than one, or no /proc to tell: mount /proc, "
+                   "preload no library that starts threads, and give --user "
+                   "as UID:GID in case the system's accounts take such a one");
+        return false;
+    }
     empty_bounding_set();
     lock_securebits();
     if (user && !become(user, errp)) {

@@ -5,8 +5,11 @@
  *
  * A name that getfd gives lasts as long as the monitor, not the connection to
  * it, so the next client of the same monitor can use it.
+ *
+ * The other side is not trusted: it may be silent, or something else.
  */
 #include "qemu/osdep.h"
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "qapi/error.h"
@@ -16,14 +19,20 @@
 #include "qobject/qjson.h"
 #include "qmp-client.h"
 
+/* For all that is said, from connect() on */
 #define PATIENCE_SEC 10
+
+/* Of what the other side says; more of it would hide the rest */
+#define MAX_QUOTATION 300
 
 struct QmpClient {
     int fd;
     const char *path;
+    int64_t deadline;           /* of g_get_monotonic_time() */
     JSONMessageParser parser;
     GQueue messages;            /* of QDict *: received, not looked at yet */
     bool garbage;               /* received something else */
+    GPtrArray *fdnames;         /* of char *: what QEMU has, or may have, got */
 };
 
 static void message_received(void *opaque, QObject *object, Error *err)
@@ -40,11 +49,11 @@ static void message_received(void *opaque, QObject *object, Error *err)
     error_free(err);
 }
 
-static void set_deadlines(int fd)
+/* connect() waits too, for room in the server's backlog. */
+static void limit_waiting(int fd)
 {
     const struct timeval patience = { .tv_sec = PATIENCE_SEC };
 
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
@@ -62,7 +71,7 @@ static int connect_to(const char *path, Error **errp)
     pstrcpy(address.sun_path, sizeof(address.sun_path), path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
-        set_deadlines(fd);
+        limit_waiting(fd);
     }
     if (fd < 0 ||
         connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
@@ -77,15 +86,46 @@ static int connect_to(const char *path, Error **errp)
     return fd;
 }
 
+/*
+ * Anybody can listen in a folder that others may write to.  The kernel tells
+ * who it was that called listen().
+ */
+static bool check_peer(QmpClient *qmp, uid_t wanted, Error **errp)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    if (getsockopt(qmp->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
+        error_setg_errno(errp, errno, "can't tell whose '%s' is", qmp->path);
+        return false;
+    }
+    if (peer.uid != wanted && peer.uid != 0) {
+        error_setg(errp, "it is user %u who listens on '%s', but the socket "
+                   "is for user %u: if that QEMU is right, become its user "
+                   "(--user), or name that (--qmp-user)",
+                   peer.uid, qmp->path, wanted);
+        return false;
+    }
+    return true;
+}
+
+/* Returns: the length of what came; 0 at the end, -1 after the deadline */
+static ssize_t receive_until_deadline(QmpClient *qmp, char *buf, size_t size)
+{
+    struct pollfd poll_fd = { .fd = qmp->fd, .events = POLLIN };
+    int64_t left = qmp->deadline - g_get_monotonic_time();
+    int ready;
+
+    ready = RETRY_ON_EINTR(poll(&poll_fd, 1, MAX(left, 0) / 1000));
+    return ready > 0 ? RETRY_ON_EINTR(recv(qmp->fd, buf, size, 0)) : -1;
+}
+
 /* Returns: false when nothing came; parsed or not, the rest is in @qmp. */
 static bool receive_some(QmpClient *qmp, Error **errp)
 {
     char buf[4096];
-    ssize_t len;
+    ssize_t len = receive_until_deadline(qmp, buf, sizeof(buf));
 
-    do {
-        len = recv(qmp->fd, buf, sizeof(buf), 0);
-    } while (len < 0 && errno == EINTR);
     if (len > 0) {
         json_message_parser_feed(&qmp->parser, buf, len);
         if (!qmp->garbage) {
@@ -110,10 +150,7 @@ static bool receive_some(QmpClient *qmp, Error **errp)
 static QDict *receive(QmpClient *qmp, const char *member, const char *or_member,
                       Error **errp)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        PATIENCE_SEC * G_TIME_SPAN_SECOND;
-
-    while (g_get_monotonic_time() < end) {
+    while (g_get_monotonic_time() < qmp->deadline) {
         QDict *message = g_queue_pop_head(&qmp->messages);
 
         if (!message) {
@@ -155,12 +192,28 @@ static bool send_text(QmpClient *qmp, GString *text, int fd)
     return sendmsg(qmp->fd, &msg, MSG_NOSIGNAL) == text->len;
 }
 
-/* Run a command; takes over @command. */
-static bool run(QmpClient *qmp, QDict *command, int fd, Error **errp)
+/* What others say must not control a terminal, nor look like a message. */
+static char *quote(const char *text)
+{
+    g_autofree char *start = g_strndup(text, MAX_QUOTATION);
+
+    return g_strescape(start, "\"");
+}
+
+static void report_refusal(QDict *reply, Error **errp)
+{
+    QDict *refusal = qobject_to(QDict, qdict_get(reply, "error"));
+    g_autofree char *reason =
+        quote((refusal ? qdict_get_try_str(refusal, "desc") : NULL)
+              ?: "no reason given");
+
+    error_setg(errp, "QEMU refuses: %s", reason);
+}
+
+/* Send a command, with @fd unless that is negative; takes over @command. */
+static bool send_command(QmpClient *qmp, QDict *command, int fd, Error **errp)
 {
     g_autoptr(GString) text = qobject_to_json(QOBJECT(command));
-    g_autoptr(QDict) reply = NULL;
-    QDict *refusal;
 
     qobject_unref(command);
     g_string_append_c(text, '\n');
@@ -168,34 +221,47 @@ static bool run(QmpClient *qmp, QDict *command, int fd, Error **errp)
         error_setg_errno(errp, errno, "can't write to '%s'", qmp->path);
         return false;
     }
-    reply = receive(qmp, "return", "error", errp);
-    if (!reply) {
-        return false;
-    }
-    refusal = qdict_get_qdict(reply, "error");
-    if (refusal) {
-        error_setg(errp, "QEMU refuses: %s",
-                   qdict_get_try_str(refusal, "desc") ?: "no reason given");
-        return false;
-    }
     return true;
 }
 
-QmpClient *qmp_client_open(const char *path, Error **errp)
+static QDict *receive_reply(QmpClient *qmp, Error **errp)
+{
+    return receive(qmp, "return", "error", errp);
+}
+
+static bool is_success(QDict *reply)
+{
+    return !qdict_haskey(reply, "error");
+}
+
+static bool negotiate(QmpClient *qmp, Error **errp)
+{
+    g_autoptr(QDict) greeting = receive(qmp, "QMP", "QMP", errp);
+    g_autoptr(QDict) reply = NULL;
+
+    if (!greeting ||
+        !send_command(qmp, qdict_from_jsonf_nofail(
+                          "{'execute': 'qmp_capabilities'}"), -1, errp)) {
+        return false;
+    }
+    reply = receive_reply(qmp, errp);
+    if (reply && !is_success(reply)) {
+        report_refusal(reply, errp);
+        return false;
+    }
+    return reply;
+}
+
+QmpClient *qmp_client_open(const char *path, uid_t user, Error **errp)
 {
     g_autoptr(QmpClient) qmp = g_new0(QmpClient, 1);
-    g_autoptr(QDict) greeting = NULL;
 
     qmp->path = path;
+    qmp->deadline = g_get_monotonic_time() + PATIENCE_SEC * G_TIME_SPAN_SECOND;
+    qmp->fdnames = g_ptr_array_new_with_free_func(g_free);
     json_message_parser_init(&qmp->parser, message_received, qmp, NULL);
     qmp->fd = connect_to(path, errp);
-    if (qmp->fd < 0) {
-        return NULL;
-    }
-    greeting = receive(qmp, "QMP", "QMP", errp);
-    if (!greeting ||
-        !run(qmp, qdict_from_jsonf_nofail("{'execute': 'qmp_capabilities'}"),
-             -1, errp)) {
+    if (qmp->fd < 0 || !check_peer(qmp, user, errp) || !negotiate(qmp, errp)) {
         return NULL;
     }
     return g_steal_pointer(&qmp);
@@ -203,9 +269,38 @@ QmpClient *qmp_client_open(const char *path, Error **errp)
 
 bool qmp_client_getfd(QmpClient *qmp, int fd, const char *fdname, Error **errp)
 {
-    return run(qmp, qdict_from_jsonf_nofail(
-                   "{'execute': 'getfd', 'arguments': {'fdname': %s}}",
-                   fdname), fd, errp);
+    QDict *command = qdict_from_jsonf_nofail(
+        "{'execute': 'getfd', 'arguments': {'fdname': %s}}", fdname);
+    g_autoptr(QDict) reply = NULL;
+
+    /* Without an answer, it may yet be taken */
+    g_ptr_array_add(qmp->fdnames, g_strdup(fdname));
+    if (!send_command(qmp, command, fd, errp)) {
+        return false;
+    }
+    reply = receive_reply(qmp, errp);
+    if (reply && !is_success(reply)) {
+        /* Whatever has that name is somebody else's */
+        g_ptr_array_set_size(qmp->fdnames, qmp->fdnames->len - 1);
+        report_refusal(reply, errp);
+        return false;
+    }
+    return reply;
+}
+
+void qmp_client_take_back(QmpClient *qmp)
+{
+    int i;
+
+    for (i = 0; i < qmp->fdnames->len; i++) {
+        QDict *command = qdict_from_jsonf_nofail(
+            "{'execute': 'closefd', 'arguments': {'fdname': %s}}",
+            (char *)qmp->fdnames->pdata[i]);
+
+        if (send_command(qmp, command, -1, NULL)) {
+            qobject_unref(receive_reply(qmp, NULL));
+        }
+    }
 }
 
 static void message_free(gpointer message)
@@ -223,5 +318,6 @@ void qmp_client_close(QmpClient *qmp)
     }
     json_message_parser_destroy(&qmp->parser);
     g_queue_clear_full(&qmp->messages, message_free);
+    g_ptr_array_unref(qmp->fdnames);
     g_free(qmp);
 }

@@ -11,11 +11,14 @@ typedef struct QmpClient QmpClient;
 /**
  * qmp_client_open:
  * @path: a QMP monitor's unix socket
- * @errp: set when nobody is there, or busy with another client
+ * @user: whose QEMU it has to be, if not root's
+ * @errp: set when nobody is there, somebody else, or busy with another client
+ *
+ * From now on, ten seconds in all are spent on waiting for the other side.
  *
  * Returns: a monitor that is ready for commands, or NULL.
  */
-QmpClient *qmp_client_open(const char *path, Error **errp);
+QmpClient *qmp_client_open(const char *path, uid_t user, Error **errp);
 
 /**
  * qmp_client_getfd:
@@ -27,6 +30,14 @@ QmpClient *qmp_client_open(const char *path, Error **errp);
  * Returns: true on success.
  */
 bool qmp_client_getfd(QmpClient *qmp, int fd, const char *fdname, Error **errp);
+
+/**
+ * qmp_client_take_back:
+ * @qmp: a monitor
+ *
+ * Have QEMU close all descriptors that it was given, as far as it listens.
+ */
+void qmp_client_take_back(QmpClient *qmp);
 
 /**
  * qmp_client_close:

@@ -16,7 +16,7 @@
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/option.h"
-#include "filter.h"
+#include "acl.h"
 #include "socket.h"
 
 /* Linux 4.20 */
@@ -222,7 +222,7 @@ static void set_buf(int fd, const char *name, int wanted,
     getsockopt(fd, SOL_SOCKET, option, &granted, &len);
     if (granted / 2 < wanted) {
         warn_report("%s is %d bytes, not the %d asked for: raise "
-                    "net.core.%s, or give this program CAP_NET_ADMIN too",
+                    "net.core.%s, or be root",
                     name, granted / 2, wanted, limit);
     }
 }
@@ -265,6 +265,7 @@ static bool set_vnet_hdr(PacketSocket *s, Error **errp)
     return true;
 }
 
+/* The filter ensures it; but before that, the frame would be copied. */
 static bool set_ignore_outgoing(PacketSocket *s, Error **errp)
 {
     if (s->direction != DIRECTION_IN ||
@@ -316,20 +317,48 @@ static bool bind_to(PacketSocket *s, int ifindex, Error **errp)
     return true;
 }
 
-bool packet_socket_set_up(PacketSocket *s, Error **errp)
+/* An alternative name, altname in 'ip link', does as well if it is short. */
+static int find_interface(PacketSocket *s, Error **errp)
 {
-    int ifindex = if_nametoindex(s->ifname);
+    char name[IFNAMSIZ];
+    int ifindex;
 
-    if (!ifindex) {
+    if (strlen(s->ifname) >= IFNAMSIZ) {
+        error_setg(errp, "'%s' is longer than the %d bytes that the name of "
+                   "an interface can have: if it is an alternative one, use "
+                   "the name, which 'ip link show %s' prints first",
+                   s->ifname, IFNAMSIZ - 1, s->ifname);
+        return 0;
+    }
+    ifindex = if_nametoindex(s->ifname);
+    if (!ifindex || !if_indextoname(ifindex, name)) {
         error_setg(errp, "there is no interface '%s' in this network "
                    "namespace: 'ip link' lists those that there are",
                    s->ifname);
-        return false;
+        return 0;
     }
-    return set_vnet_hdr(s, errp) &&
+    g_free(s->ifname);
+    s->ifname = g_strdup(name);
+    return ifindex;
+}
+
+static bool confine(PacketSocket *s, int ifindex, Error **errp)
+{
+    if (!s->hears) {
+        return filter_attach_nothing(s->fd, errp);
+    }
+    return filter_attach(s->fd, ifindex, s->direction, s->filter, errp);
+}
+
+bool packet_socket_set_up(PacketSocket *s, bool only_allowed, Error **errp)
+{
+    int ifindex = find_interface(s, errp);
+
+    return ifindex &&
+           (!only_allowed || acl_allows(s->ifname, errp)) &&
+           set_vnet_hdr(s, errp) &&
            set_ignore_outgoing(s, errp) &&
-           filter_attach(s->fd, s->direction == DIRECTION_OUT, s->filter,
-                         errp) &&
+           confine(s, ifindex, errp) &&
            set_promiscuous(s, ifindex, errp) &&
            bind_to(s, ifindex, errp);
 }

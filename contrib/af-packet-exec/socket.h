@@ -6,16 +6,12 @@
 #ifndef AF_PACKET_EXEC_SOCKET_H
 #define AF_PACKET_EXEC_SOCKET_H
 
-typedef enum Direction {
-    DIRECTION_BOTH,
-    DIRECTION_IN,       /* what arrives at the interface */
-    DIRECTION_OUT,      /* what this host sends out of it */
-} Direction;
+#include "filter.h"
 
 typedef struct PacketSocket {
     int fd;             /* once it is open */
     int number;         /* the descriptor's number in the command, or -1 */
-    char *ifname;
+    char *ifname;       /* once it is set up, what the kernel calls it */
     bool hears;         /* protocol=all */
     Direction direction;
     bool promiscuous;
@@ -55,12 +51,13 @@ bool packet_socket_open(PacketSocket *s, Error **errp);
 /**
  * packet_socket_set_up:
  * @s: a socket that is open
+ * @only_allowed: be content only with interfaces that acl_allows()
  * @errp: set when the interface or the kernel does not let it be as described
  *
  * Do all the rest, without privileges.
  *
  * Returns: true on success.
  */
-bool packet_socket_set_up(PacketSocket *s, Error **errp);
+bool packet_socket_set_up(PacketSocket *s, bool only_allowed, Error **errp);
 
 #endif

@@ -24,9 +24,11 @@ OBJECT_DECLARE_SIMPLE_TYPE(QIOChannelAfPacket, QIO_CHANNEL_AF_PACKET)
  * is written is discarded.  In inject mode, each record written is sent as a
  * frame; nothing can be read.
  *
- * Nothing ever blocks, and a write never returns QIO_CHANNEL_ERR_BLOCK:
- * frames that the interface does not take now wait in a queue of 4 MiB, and
- * are dropped when it is full.
+ * Nothing ever blocks.  Frames that the interface does not take now wait in a
+ * queue of 4 MiB.  When it is full, a writer that has watched for G_IO_OUT on
+ * this channel before gets QIO_CHANNEL_ERR_BLOCK at the end of a record, and
+ * none is lost.  For any other writer, which might never come back, a write
+ * takes all, and the newest frames are dropped.
  *
  * The link going down is a pause.  The interface going away, or a stream
  * that can't be one of records, ends the channel: it says why on stderr, and
@@ -83,7 +85,7 @@ ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
  * @ioc: the channel
  *
  * Drop a record that has been read or written partly, so that whoever reads
- * or writes next starts with a whole one.
+ * or writes next starts with a whole one; it has not watched for anything.
  */
 void qio_channel_af_packet_restart(QIOChannelAfPacket *ioc);
 

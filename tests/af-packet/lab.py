@@ -3,11 +3,14 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import pycotap
@@ -16,10 +19,16 @@ SECONDS = 30                # for anything that has to happen
 NOBODY = 65534
 
 # linux/sched.h, linux/if_ether.h, IEEE 802 Local Experimental
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
 ETHERTYPE = 0x88b5
+
+# linux/bpf_common.h
+BPF_LD_W_ABS = 0x20
+BPF_JEQ_K = 0x15
+BPF_RET_K = 0x06
 
 libc = ctypes.CDLL(None, use_errno=True)
 is_root = os.geteuid() == 0
@@ -49,10 +58,33 @@ def enter_namespace():
         pathlib.Path("/proc/self", name).write_text(text)
 
 
-def run(*argv, **keywords):
+@functools.cache
+def own_folder(path):
+    """Make a system's folder, or what is above it, this process's own.
+
+    It has a copy of what was there, which goes with this process and those that
+    it starts.
+    """
+    assert libc.unshare(CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
+    mount("--make-rprivate", "/")
+    there = next(one for one in (path, *path.parents) if one.exists())
+    with tempfile.TemporaryDirectory() as folder:
+        mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
+        shutil.copytree(there, folder, symlinks=True, dirs_exist_ok=True)
+        mount("--move", folder, there)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def mount(*arguments):
+    """Run the program mount, which has to succeed."""
+    done = run("mount", *arguments)
+    assert not done.returncode, done.stderr
+
+
+def run(*argv, seconds=SECONDS, **keywords):
     """Run a program to its end; return the CompletedProcess."""
     return subprocess.run(
-        argv, timeout=SECONDS, text=True, capture_output=True, check=False,
+        argv, timeout=seconds, text=True, capture_output=True, check=False,
         stdin=subprocess.DEVNULL, **keywords)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""af-packet-exec: what its sockets receive, what its command may do.
+"""af-packet-exec: what its sockets receive, what its command inherits.
 
 In a network namespace of the test's own, with a veth pair host0 ==== tap0:
 what is sent out of host0 arrives at tap0 ("in"), what is sent out of tap0
@@ -8,24 +8,21 @@ leaves it ("out").
 """
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import json
 import os
-import pathlib
-import shutil
 import signal
 import socket
 import struct
-import subprocess
-import sys
-import tempfile
 import threading
 import unittest
 
 import lab
+from launcher import (LAUNCHER, OWN_FAILURE, STAY, WithLink, launch,
+                      needs_libpcap, received, sockets, waiting)
 
-LAUNCHER = os.environ["AF_PACKET_EXEC"]
-HAVE_LIBPCAP = os.environ["HAVE_LIBPCAP"] == "y"
 LAUNCHES = 20               # under a flood of frames
 
 # asm/socket.h, linux/if_packet.h
@@ -40,78 +37,28 @@ IFF_TUN = 1
 IFF_TAP = 2
 IFF_NO_PI = 0x1000
 
-OWN_FAILURE = 125
-SHOW_STATUS = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs)' /proc/self/status"
+# asm-generic/unistd.h, linux/seccomp.h, linux/prctl.h
+NR_CLOSE_RANGE = 436
+PR_SET_SECCOMP = 22
+SECCOMP_MODE_FILTER = 2
+SECCOMP_RET_ERRNO = 0x00050000
+SECCOMP_RET_ALLOW = 0x7fff0000
+
 SHOW_DESCRIPTORS = "cd /proc/$$/fd && ls"
-PASS_BACK = ("import socket, sys; "
-             "socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b'x'], "
-             "map(int, sys.argv[2:]))")
-NO_CAPABILITIES = "0" * 16
+HIGH = 900                  # a descriptor
 
 
-needs_libpcap = unittest.skipUnless(HAVE_LIBPCAP, "built without libpcap")
-needs_root = unittest.skipUnless(lab.is_root, "needs more than one user")
-
-
-def launch(*arguments, **keywords):
-    """Run af-packet-exec; return the CompletedProcess."""
-    return lab.run(LAUNCHER, *arguments, **keywords)
-
-
-def sockets(test, *options):
-    """Return the sockets that a command inherits, and what the launcher says.
-
-    The command passes them back.
-    """
-    ours, theirs = socket.socketpair()
-    numbers = [str(100 + i) for i in range(len(options))]
-    with ours, theirs:
-        done = launch(*(f"--socket=fd={number},{option}"
-                        for number, option in zip(numbers, options)),
-                      f"--keep-fd={theirs.fileno()}", "--",
-                      sys.executable, "-c", PASS_BACK,
-                      str(theirs.fileno()), *numbers,
-                      pass_fds=[theirs.fileno()])
-        test.assertEqual(done.returncode, 0, done.stderr)
-        _, fds, _, _ = socket.recv_fds(ours, 1, len(options))
-    opened = [socket.socket(fileno=fd) for fd in fds]
-    for one in opened:
-        test.addCleanup(one.close)
-        one.settimeout(lab.SECONDS)
-    return opened, done.stderr
-
-
-def received(from_socket, last):
-    """Return the payloads that a socket receives, up to a last one."""
-    payloads = []
-    while not payloads or payloads[-1] != last:
-        payloads.append(lab.payload_of(from_socket.recv(2048)))
-    return payloads[:-1]
-
-
-def waiting(from_socket):
-    """Return the frames that wait in a socket."""
-    frames = []
-    from_socket.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            frames.append(from_socket.recv(2048))
-    return frames
-
-
-class WithLink(unittest.TestCase):
-    """A test that has the pair of interfaces."""
-
-    def setUp(self):
-        stack = contextlib.ExitStack()
-        self.addCleanup(stack.close)
-        stack.enter_context(lab.veth("tap0", "host0"))
-
-    def open_one(self, options):
-        """Return the socket that these options make."""
-        (opened,), complaints = sockets(self, options)
-        self.assertEqual(complaints, "")
-        return opened
+def refuse_close_range():
+    """Have the kernel refuse close_range(), as a sandbox does."""
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in (
+        (lab.BPF_LD_W_ABS, 0, 0, 0),            # the number of the call
+        (lab.BPF_JEQ_K, 0, 1, NR_CLOSE_RANGE),
+        (lab.BPF_RET_K, 0, 0, SECCOMP_RET_ERRNO | errno.EPERM),
+        (lab.BPF_RET_K, 0, 0, SECCOMP_RET_ALLOW)))
+    buffer = ctypes.create_string_buffer(program)
+    fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(buffer))
+    if lab.libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, fprog, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 class Frames(WithLink):
@@ -223,6 +170,18 @@ class Frames(WithLink):
             for sender, data in flood:
                 sender.send(data)
 
+    def test_alternative_name(self):
+        lab.ip("link property add dev tap0 altname uplink")
+        opened = self.open_one("ifname=uplink")
+        self.assertEqual(opened.getsockname()[0], "tap0")
+
+    def test_alternative_name_that_is_long(self):
+        name = "interface-of-the-guest"
+        lab.ip(f"link property add dev tap0 altname {name}")
+        done = launch(f"--socket=fd=10,ifname={name}", "true")
+        self.assertEqual(done.returncode, OWN_FAILURE)
+        self.assertIn(f"'ip link show {name}' prints first", done.stderr)
+
     def test_interface_that_is_down(self):
         lab.ip("link set tap0 down")
         opened = self.open_one("ifname=tap0")
@@ -285,13 +244,28 @@ class Properties(WithLink):
             self.assertEqual(self.option(opened, name), 0)
 
     def test_vnet_hdr(self):
-        for length, size in ((0, 0), (10, 10), (12, 12)):
+        # Linux before 6.4 has one length only
+        lengths = (0, 10, 12) if self.has_lengths() else (0, 10)
+        for length in lengths:
             opened = self.open_one(f"ifname=tap0,vnet-hdr-len={length}")
             self.assertEqual(self.option(opened, PACKET_VNET_HDR),
                              bool(length))
-            self.assertEqual(self.option(opened, PACKET_VNET_HDR_SZ), size)
+            if 12 in lengths:
+                self.assertEqual(self.option(opened, PACKET_VNET_HDR_SZ),
+                                 length)
             lab.send("host0", b"x")
-            self.assertEqual(opened.recv(2048), b"\0" * size + lab.frame(b"x"))
+            self.assertEqual(opened.recv(2048),
+                             b"\0" * length + lab.frame(b"x"))
+
+    def has_lengths(self):
+        """Tell whether a vnet header may have another length than 10."""
+        with self.open_one("ifname=tap0") as opened:
+            try:
+                self.option(opened, PACKET_VNET_HDR_SZ)
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOPROTOOPT)
+                return False
+        return True
 
     def test_vnet_hdr_without_hearing(self):
         opened = self.open_one("ifname=tap0,protocol=none,vnet-hdr-len=10")
@@ -330,142 +304,6 @@ class Properties(WithLink):
             self.assertIn("net.core.wmem_max", complaints)
 
 
-class Privileges(unittest.TestCase):
-    """What the command may do, whoever starts the launcher."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.folder.chmod(0o755)
-
-    def copy(self, mode=0o755, capabilities=None):
-        """Return a copy of the launcher that everybody may execute."""
-        program = self.folder / "af-packet-exec"
-        shutil.copyfile(LAUNCHER, program)
-        program.chmod(mode)
-        if capabilities:
-            done = lab.run("setcap", capabilities, program)
-            self.assertEqual(done.returncode, 0, done.stderr)
-        return program
-
-    def status(self, *start):
-        """Return /proc/self/status of a command that the launcher executes."""
-        done = lab.run(*start, "--socket=fd=10,ifname=lo", "--",
-                       "sh", "-c", SHOW_STATUS)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        return {name: values.split() for name, values in
-                (line.split(":") for line in done.stdout.splitlines())}
-
-    def check_powerless(self, status, bounding=NO_CAPABILITIES):
-        """Expect no capability, and no way to one."""
-        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
-            self.assertEqual(status[name], [NO_CAPABILITIES], name)
-        if bounding is not None:
-            self.assertEqual(status["CapBnd"], [bounding])
-        self.assertEqual(status["NoNewPrivs"], ["1"])
-
-    def check_gains_nothing(self, *start):
-        """Expect that what the command executes can't open a socket."""
-        again = self.copy(capabilities="cap_net_raw+p")
-        done = lab.run(*start, "--socket=fd=10,ifname=lo", "--",
-                       again, "--socket=fd=11,ifname=lo", "true")
-        self.assertEqual(done.returncode, OWN_FAILURE, done.stderr)
-        self.assertIn("takes CAP_NET_RAW", done.stderr)
-
-    def test_root(self):
-        """Be root, of the system or of a user namespace."""
-        status = self.status(LAUNCHER)
-        self.check_powerless(status)
-        self.assertEqual(status["Uid"], ["0"] * 4)
-
-    def test_root_gains_nothing(self):
-        self.check_gains_nothing(LAUNCHER)
-
-    def as_nobody(self, *more):
-        """Return how to start something as a user who may do nothing."""
-        return ["setpriv", f"--reuid={lab.NOBODY}", f"--regid={lab.NOBODY}",
-                "--clear-groups", *more]
-
-    @needs_root
-    def test_user_by_name(self):
-        status = self.status(LAUNCHER, "--user", "nobody")
-        self.check_powerless(status)
-        account = lab.run("id", "-u", "nobody").stdout.split()
-        groups = lab.run("id", "-G", "nobody").stdout.split()
-        self.assertEqual(status["Uid"], account * 4)
-        self.assertEqual(status["Gid"], groups[:1] * 4)
-        self.assertCountEqual(status["Groups"], groups)
-
-    @needs_root
-    def test_user_by_number(self):
-        status = self.status(LAUNCHER, "--user", "4242:4243")
-        self.check_powerless(status)
-        self.assertEqual(status["Uid"], ["4242"] * 4)
-        self.assertEqual(status["Gid"], ["4243"] * 4)
-        self.assertEqual(status["Groups"], ["4243"])
-
-    @needs_root
-    def test_user_gains_nothing(self):
-        self.check_gains_nothing(LAUNCHER, "--user", "nobody")
-
-    @needs_root
-    def test_file_capabilities(self):
-        for capabilities in ("cap_net_raw+ep", "cap_net_raw+p",
-                             "cap_net_raw,cap_net_admin+ep"):
-            program = self.copy(capabilities=capabilities)
-            status = self.status(*self.as_nobody(), program)
-            # what they could not take away does not help: see the next test
-            self.check_powerless(status, bounding=None)
-            self.assertEqual(status["Uid"], [str(lab.NOBODY)] * 4)
-
-    @needs_root
-    def test_file_capabilities_gain_nothing(self):
-        program = self.copy(capabilities="cap_net_raw+ep")
-        self.check_gains_nothing(*self.as_nobody(), program)
-
-    @needs_root
-    def test_file_capabilities_change_no_user(self):
-        program = self.copy(capabilities="cap_net_raw,cap_setuid,cap_setgid+ep")
-        done = lab.run(*self.as_nobody(), program, "--user=root",
-                       "--socket=fd=10,ifname=lo", "true")
-        self.assertEqual(done.returncode, OWN_FAILURE)
-        self.assertIn("only user 0 can become another one", done.stderr)
-
-    @needs_root
-    def test_ambient_capabilities(self):
-        program = self.copy()
-        status = self.status(
-            *self.as_nobody("--inh-caps=+net_raw", "--ambient-caps=+net_raw"),
-            program)
-        self.check_powerless(status, bounding=None)
-
-    @needs_root
-    def test_user_namespace(self):
-        program = self.copy()
-        status = self.status(
-            *self.as_nobody(), "unshare", "--map-root-user", "--net", program)
-        self.check_powerless(status)
-        self.assertEqual(status["Uid"], ["0"] * 4)
-
-    @needs_root
-    def test_setuid_is_refused(self):
-        for mode in (0o4755, 0o2755):
-            program = self.copy(mode=mode)
-            done = lab.run(*self.as_nobody(), program,
-                           "--socket=fd=10,ifname=lo", "true")
-            self.assertEqual(done.returncode, OWN_FAILURE)
-            self.assertIn("must not be setuid or setgid", done.stderr)
-
-    @needs_root
-    def test_nobody(self):
-        done = lab.run(*self.as_nobody(), self.copy(),
-                       "--socket=fd=10,ifname=lo", "true")
-        self.assertEqual(done.returncode, OWN_FAILURE)
-        self.assertIn("takes CAP_NET_RAW", done.stderr)
-        self.assertEqual(done.stderr.count("\n"), 1)
-
-
 class Descriptors(unittest.TestCase):
     """What the command inherits."""
 
@@ -474,15 +312,32 @@ class Descriptors(unittest.TestCase):
         for fd in self.pipe:
             self.addCleanup(os.close, fd)
 
-    def descriptors(self, *arguments, start="exec \"$@\""):
+    def descriptors(self, *arguments, start="exec \"$@\"", **keywords):
         """Return the numbers of those that a command inherits.
 
         Start is how a shell starts the launcher, which inherits a pipe.
         """
-        done = lab.run("sh", "-c", start, "sh", LAUNCHER, *arguments, "--",
-                       "sh", "-c", SHOW_DESCRIPTORS, pass_fds=self.pipe)
+        done = lab.run("sh", "-c", start, "sh", LAUNCHER, *STAY, *arguments,
+                       "--", "sh", "-c", SHOW_DESCRIPTORS,
+                       **{"pass_fds": self.pipe, **keywords})
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         return sorted(map(int, done.stdout.split()))
+
+    def check_high_descriptor(self, **keywords):
+        """Lower the limit of open files; one is above it."""
+        high = fcntl.fcntl(self.pipe[0], fcntl.F_DUPFD, HIGH)
+        self.addCleanup(os.close, high)
+        self.assertEqual(
+            self.descriptors("--socket=fd=10,ifname=lo",
+                             start=f"ulimit -S -n {HIGH // 2}; exec \"$@\"",
+                             pass_fds=[high], **keywords),
+            [0, 1, 2, 10])
+
+    def test_above_the_limit(self):
+        self.check_high_descriptor()
+
+    def test_above_the_limit_without_close_range(self):
+        self.check_high_descriptor(preexec_fn=refuse_close_range)
 
     def test_only_what_was_asked_for(self):
         self.assertEqual(
@@ -512,7 +367,7 @@ class Descriptors(unittest.TestCase):
 
     def test_standard_descriptors_are_never_sockets(self):
         done = lab.run(
-            "sh", "-c", "exec \"$@\" <&- 2>&-", "sh", LAUNCHER,
+            "sh", "-c", "exec \"$@\" <&- 2>&-", "sh", LAUNCHER, *STAY,
             "--socket=fd=3,ifname=lo", "sh", "-c",
             "readlink /proc/$$/fd/0 /proc/$$/fd/2 /proc/$$/fd/3")
         self.assertEqual(done.returncode, 0)
@@ -553,233 +408,6 @@ class Command(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("--keep-fd", done.stdout)
         self.assertIn("version", launch("--version").stdout)
-
-
-class BadInput(unittest.TestCase):
-    """One line that says what is wrong and what to do; no command is run."""
-
-    def check(self, *arguments, says):
-        done = launch(*arguments, "sh", "-c", "echo was run")
-        self.check_error(done, says)
-
-    def check_error(self, done, says):
-        self.assertEqual((done.returncode, done.stdout), (OWN_FAILURE, ""),
-                         done.args)
-        self.assertRegex(done.stderr, "^af-packet-exec: [^\n]*\n$")
-        self.assertIn(says, done.stderr)
-
-    def test_socket(self):
-        for options, says in (
-                ("fd=10", "Add ifname=NAME"),
-                ("ifname=lo", "Add fd=NUMBER"),
-                ("fd=2,ifname=lo", "use a number from 3 on"),
-                ("fd=-3,ifname=lo", "use a number from 3 on"),
-                ("fd=x,ifname=lo", "expects a number"),
-                ("fd=99999999,ifname=lo", "below the limit of open files"),
-                ("fd=10,ifname=no-such", "'ip link' lists those"),
-                ("fd=10,ifname=" + "x" * 99, "'ip link' lists those"),
-                ("fd=10,ifname=", "'ip link' lists those"),
-                ("fd=10,ifname=lo,color=red", "--help shows"),
-                ("fd=10,ifname=lo,protocol=ip", "use all, or none"),
-                ("fd=10,ifname=lo,direction=up", "use in, out or both"),
-                ("fd=10,ifname=lo,promisc=maybe", "'on' or 'off'"),
-                ("fd=10,ifname=lo,vnet-hdr-len=11", "use 0, 10 or 12"),
-                ("fd=10,ifname=lo,vnet-hdr-len=4294967306", "use 0, 10 or 12"),
-                ("fd=10,ifname=lo,rcvbuf=0", "use 1 to"),
-                ("fd=10,ifname=lo,rcvbuf=2G", "use 1 to"),
-                ("fd=10,ifname=lo,sndbuf=lots", "use 1 to")):
-            self.check("--socket", options, says=says)
-
-    def test_filter(self):
-        for expression, says in (
-                ("tcp prot", "pcap-filter(7)"),
-                ("tcp,,udp", "a comma is written twice"),
-                ("vlan 5", "keeps VLAN tags outside"),
-                ("ip and not vlan", "keeps VLAN tags outside")):
-            self.check(f"--socket=fd=10,ifname=lo,filter={expression}",
-                       says=says if HAVE_LIBPCAP
-                       else "configure QEMU with --enable-libpcap")
-
-    @needs_libpcap
-    def test_filter_that_is_too_long(self):
-        hosts = " or ".join(f"ether host 2:0:0:0:{i >> 8:x}:{i & 255:x}"
-                            for i in range(600))
-        self.check(f"--socket=fd=10,ifname=lo,filter={hosts}",
-                   says="write a shorter one")
-
-    def test_what_hears_nothing_can_have_no_filter(self):
-        for option in ("direction=in", "promisc=on", "rcvbuf=1M", "filter=ip"):
-            self.check(f"--socket=fd=10,ifname=lo,protocol=none,{option}",
-                       says="leave one of them out")
-
-    def test_command_line(self):
-        good = "--socket=fd=10,ifname=lo"
-        for arguments, says in (
-                (["--color"], "--help shows"),
-                ([good, good], "is used twice"),
-                ([good, "--keep-fd=10"], "is not an open descriptor"),
-                ([good, "--keep-fd=0"], "from 3 on"),
-                ([good, "--keep-fd=x"], "from 3 on"),
-                ([good, "--user=no-such"], "UID:GID"),
-                ([good, "--user=17"], "UID:GID"),
-                ([good, "--user=17:x"], "UID:GID"),
-                ([good, "--user=4294967295:1"], "UID:GID"),
-                ([good, "--fdname=x"], "without --qmp"),
-                ([good, "--qmp=x", "--fdname=x"], "takes no command"),
-                ([], "use --socket")):
-            self.check(*arguments, says=says)
-
-    def test_without_command(self):
-        good = "--socket=ifname=lo"
-        for arguments, says in (
-                (["--socket=fd=10,ifname=lo"], "no command"),
-                ([good, "--qmp=x"], "one --fdname for each --socket"),
-                ([good, "--qmp=x", "--fdname=a", "--fdname=b"], "are 2 and 1"),
-                (["--socket=fd=9,ifname=lo", "--qmp=x", "--fdname=a"],
-                 "name the socket with --fdname"),
-                (["--socket"], "value is missing")):
-            self.check_error(launch(*arguments), says)
-
-    def test_fd_that_is_kept(self):
-        ours, theirs = os.pipe()
-        self.addCleanup(os.close, ours)
-        self.addCleanup(os.close, theirs)
-        done = launch(f"--socket=fd={ours},ifname=lo", f"--keep-fd={ours}",
-                      "true", pass_fds=[ours])
-        self.check_error(done, "is used by --keep-fd")
-        done = launch("--socket=ifname=lo", "--qmp=x", "--fdname=x",
-                      f"--keep-fd={ours}", pass_fds=[ours])
-        self.check_error(done, "--keep-fd has no meaning with --qmp")
-
-
-class Qmp(unittest.TestCase):
-    """Hand a socket over; the other side is the test's own."""
-
-    GREETING = {"QMP": {"version": {}, "capabilities": []}}
-    EVENT = {"event": "RESUME", "timestamp": {}}
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.path = f"{folder.name}/qmp"
-        self.server = socket.socket(socket.AF_UNIX)
-        self.addCleanup(self.server.close)
-        self.server.settimeout(lab.SECONDS)
-        self.server.bind(self.path)
-        self.server.listen(1)
-
-    @contextlib.contextmanager
-    def handing_over(self, *names):
-        """Start the launcher; its Popen is what the block gets."""
-        arguments = [argument for name in names for argument in
-                     ("--socket=ifname=lo", f"--fdname={name}")]
-        with subprocess.Popen([LAUNCHER, *arguments, f"--qmp={self.path}"],
-                              text=True, stdin=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE) as launcher:
-            try:
-                yield launcher
-            finally:
-                launcher.kill()
-
-    def finish(self, launcher):
-        """Return the launcher's exit status and what it says."""
-        complaints = launcher.communicate(timeout=lab.SECONDS)[1]
-        return launcher.returncode, complaints
-
-    def write(self, client, *messages):
-        client.sendall(b"".join(json.dumps(message).encode() + b"\r\n"
-                                for message in messages))
-
-    def accept(self):
-        client, _ = self.server.accept()
-        self.addCleanup(client.close)
-        client.settimeout(lab.SECONDS)
-        return client
-
-    def expect(self, client, command, **arguments):
-        """Receive a command; return the descriptors that come with it."""
-        data, fds, _, _ = socket.recv_fds(client, 4096, 10)
-        expected = {"execute": command}
-        if arguments:
-            expected["arguments"] = arguments
-        self.assertEqual(json.loads(data), expected)
-        return fds
-
-    def negotiate(self):
-        client = self.accept()
-        self.write(client, self.GREETING)
-        self.assertEqual(self.expect(client, "qmp_capabilities"), [])
-        self.write(client, {"return": {}})
-        return client
-
-    def test_sockets_arrive(self):
-        with self.handing_over("one", "two") as launcher:
-            client = self.negotiate()
-            for name in ("one", "two"):
-                fd, = self.expect(client, "getfd", fdname=name)
-                with socket.socket(fileno=fd) as opened:
-                    self.assertEqual(opened.getsockname()[:2],
-                                     ("lo", lab.ETH_P_ALL))
-                # events come at any time, and may come in pieces
-                self.write(client, self.EVENT)
-                client.sendall(b'{"event": "RE')
-                client.sendall(b'SUME"}\n{"return": {}}\n')
-            self.assertEqual(self.finish(launcher), (0, ""))
-
-    def check_trouble(self, launcher, says):
-        status, complaints = self.finish(launcher)
-        self.assertEqual(status, OWN_FAILURE)
-        self.assertRegex(complaints, "^af-packet-exec: [^\n]*\n$")
-        self.assertIn(says, complaints)
-
-    def test_refusal(self):
-        with self.handing_over("7up") as launcher:
-            client = self.negotiate()
-            self.expect(client, "getfd", fdname="7up")
-            self.write(client, {"error": {"class": "GenericError",
-                                          "desc": "no such luck"}})
-            self.check_trouble(launcher, "QEMU refuses: no such luck")
-
-    def test_nobody_there(self):
-        self.server.close()
-        with self.handing_over("one") as launcher:
-            self.check_trouble(launcher, "Connection refused")
-
-    def test_no_socket_there(self):
-        os.unlink(self.path)
-        with self.handing_over("one") as launcher:
-            self.check_trouble(launcher, "No such file")
-
-    def test_path_that_is_too_long(self):
-        self.path = "/" + "x" * 200
-        with self.handing_over("one") as launcher:
-            self.check_trouble(launcher, "longer than the 107 bytes")
-
-    def test_something_else(self):
-        with self.handing_over("one") as launcher:
-            self.accept().sendall(b"220 smtp.example.org at your service\r\n")
-            self.check_trouble(launcher, "is not a QMP monitor")
-
-    def test_end(self):
-        with self.handing_over("one") as launcher:
-            self.accept().close()
-            self.check_trouble(launcher, "was closed by the other side")
-
-    def test_busy(self):
-        with self.handing_over("one") as launcher:
-            # connected, by the kernel, but nobody greets
-            self.check_trouble(launcher, "one client at a time")
-
-    @needs_root
-    def test_the_monitor_is_opened_as_the_user(self):
-        os.chmod(os.path.dirname(self.path), 0o755)
-        os.chmod(self.path, 0o755)      # to connect takes permission to write
-        with self.handing_over("one") as launcher:
-            self.negotiate()
-        done = launch("--socket=ifname=lo", "--fdname=one",
-                      f"--qmp={self.path}", f"--user={lab.NOBODY}:{lab.NOBODY}")
-        self.assertEqual(done.returncode, OWN_FAILURE)
-        self.assertIn("Permission denied", done.stderr)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 #include "af-packet-relay.h"
 
 #define N_FRAMES 8
+#define FEWER_FRAMES 2
 
 #define GONE "interface " QEMU_IF " is gone"
 
@@ -65,6 +66,12 @@ static bool has_redirector(const Link *l)
 {
     return l->c->frontend == FRONTEND_REDIRECTOR ||
            l->c->frontend == FRONTEND_ELSEWHERE;
+}
+
+/* A serial port takes two messages for each byte. */
+static int n_frames(const Link *l)
+{
+    return l->c->frontend == FRONTEND_STALLED ? FEWER_FRAMES : N_FRAMES;
 }
 
 static void link_start(Link *l, const Case *c)
@@ -151,7 +158,7 @@ static void leave_unread(Link *l)
     int i;
 
     if (is_capture(l) && !has_redirector(l)) {
-        for (i = 0; i < N_FRAMES; i++) {
+        for (i = 0; i < n_frames(l); i++) {
             frame_send(l->peer, l->sent++);
         }
     }
@@ -162,7 +169,7 @@ static void do_pass(Link *l)
 {
     int i;
 
-    for (i = 0; i < N_FRAMES; i++) {
+    for (i = 0; i < n_frames(l); i++) {
         if (is_capture(l)) {
             frame_send(l->peer, l->sent++);
         } else {
@@ -186,10 +193,10 @@ static void do_write_while_down(Link *l)
     uint64_t dropped = chardev_stat(l->qts, "dropped-link-down");
     int i;
 
-    for (i = 0; i < N_FRAMES; i++) {
+    for (i = 0; i < n_frames(l); i++) {
         write_record(l, UINT32_MAX);
     }
-    chardev_wait_stat(l->qts, "dropped-link-down", dropped + N_FRAMES);
+    chardev_wait_stat(l->qts, "dropped-link-down", dropped + n_frames(l));
 }
 
 /* Try both directions; nothing of it may show up later. */
@@ -199,7 +206,7 @@ static void traffic_while_down(Link *l)
     size_t len = frame_fill(frame, UINT32_MAX);
     int i;
 
-    for (i = 0; i < N_FRAMES; i++) {
+    for (i = 0; i < n_frames(l); i++) {
         /* Whether the kernel takes it is up to the kernel */
         send(l->peer, frame, len, 0);
     }
@@ -214,10 +221,10 @@ static void do_write_while_peer_down(Link *l)
     uint64_t taken = chardev_stat(l->qts, "frames");
     int i;
 
-    for (i = 0; i < N_FRAMES; i++) {
+    for (i = 0; i < n_frames(l); i++) {
         write_record(l, UINT32_MAX);
     }
-    chardev_wait_stat(l->qts, "frames", taken + N_FRAMES);
+    chardev_wait_stat(l->qts, "frames", taken + n_frames(l));
 }
 
 /* --- Events --- */

@@ -150,21 +150,35 @@ static void test_reconnect_partial(void)
     redirector_stop(&rd);
 }
 
-/* A connection that is no stream of packets does not spoil the next one */
+/* Write what is no stream of packets until QEMU ends the connection */
+static void client_write_broken(Redirector *rd)
+{
+    static const uint8_t broken[4096] = { 0xff, 0xff, 0xff, 0xff };
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    int fd = client_write(rd, broken, sizeof(broken));
+
+    while (send(fd, broken, sizeof(broken), MSG_NOSIGNAL | MSG_DONTWAIT) > 0 ||
+           errno == EAGAIN) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+    close(fd);
+}
+
+/* What is no stream of packets ends its connection, and spoils no other */
 static void test_reconnect_broken(void)
 {
-    static const uint8_t broken[128 * 1024] = { 0x7f };
     uint8_t record[256];
     Redirector rd;
-    int fd;
+    int i, fd;
 
     redirector_start(&rd);
-    fd = client_write(&rd, broken, sizeof(broken));
-    client_close(&rd, fd);
-
-    fd = client_write(&rd, record, record_fill(record, "whole"));
-    packet_expect(&rd, "whole");
-    client_close(&rd, fd);
+    for (i = 0; i < 2; i++) {
+        client_write_broken(&rd);
+        fd = client_write(&rd, record, record_fill(record, "whole"));
+        packet_expect(&rd, "whole");
+        client_close(&rd, fd);
+    }
     redirector_stop(&rd);
 }
 

@@ -5,12 +5,12 @@
  *
  * test side           | qemu side
  *                     |
- * +-----------+       |  +--------+  +----+  +-----+  +---------+
- * |  packets  +---------->   in   +--> rd +--> any +-->   out   |
- * +-----------+       |  +--------+  | in |  | out |  +----+----+
- *                     |              +----+  +-----+       |
- * +-----------+       |                                    |
- * | reads not <--------------------------------------------+
+ * +-----------+       |  +--------+  +-----+  +---------+
+ * |  packets  +----------> stream +--> any +-->   out   |
+ * +-----------+       |  | netdev |  | out |  +----+----+
+ *                     |  +--------+  +-----+       |
+ * +-----------+       |                            |
+ * | reads not <------------------------------------+
  * |  or late  |       |
  * +-----------+       |
  */
@@ -31,7 +31,7 @@
 
 typedef struct Rig {
     QTestState *qts;
-    int in;     /* our end of "in" */
+    int in;     /* our end of the netdev, which waits for no filter */
     int out;    /* our end of "out" */
 } Rig;
 
@@ -64,12 +64,11 @@ static void rig_start(Rig *r, const char *type, const char *out)
     r->in = inheritable_pair(&in);
     r->qts = qtest_initf(
         "-nodefaults -machine none "
-        "-netdev hubport,id=hub0,hubid=0 "
-        "-netdev hubport,id=hub1,hubid=1,netdev=hub0 "
-        "-chardev socket,id=in,fd=%d "
+        "-netdev stream,id=in,server=off,addr.type=fd,addr.str=%d "
+        "-netdev hubport,id=hub0,hubid=0,netdev=in "
+        "-netdev hubport,id=hub1,hubid=0 "
         "-chardev %s,id=out "
-        "-object filter-redirector,id=rd0,netdev=hub0,queue=tx,indev=in "
-        "-object %s,id=f0,netdev=hub0,queue=tx,outdev=out",
+        "-object %s,id=f0,netdev=in,queue=tx,outdev=out",
         in, out, type);
     close(in);
 }
@@ -202,7 +201,7 @@ static void object_add(Rig *r, const char *type)
 {
     qtest_qmp_assert_success(r->qts,
         "{'execute': 'object-add', 'arguments': {"
-        "'qom-type': %s, 'id': 'f0', 'netdev': 'hub0', 'queue': 'tx', "
+        "'qom-type': %s, 'id': 'f0', 'netdev': 'in', 'queue': 'tx', "
         "'outdev': 'out'}}", type);
 }
 

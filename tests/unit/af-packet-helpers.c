@@ -194,6 +194,15 @@ void link_set_mtu(const char *ifname, uint32_t mtu)
     g_assert_cmpint(link_do(&req), ==, 0);
 }
 
+void link_rename(const char *ifname, const char *name)
+{
+    LinkRequest req;
+
+    link_request(&req, RTM_NEWLINK, 0, name);
+    req.ifi.ifi_index = if_nametoindex(ifname);
+    g_assert_cmpint(link_do(&req), ==, 0);
+}
+
 void link_remove(const char *ifname)
 {
     LinkRequest req;
@@ -328,6 +337,19 @@ int packet_socket(int type)
 
     g_assert_cmpint(fd, >=, 0);
     return fd;
+}
+
+bool packet_socket_knows(int level, int option)
+{
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    uint64_t value;
+    socklen_t len = sizeof(value);
+    bool known = getsockopt(fd, level, option, &value, &len) == 0;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return known;
 }
 
 /*

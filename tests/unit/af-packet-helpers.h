@@ -38,6 +38,13 @@ void link_set_up(const char *ifname, bool up);
 void link_set_mtu(const char *ifname, uint32_t mtu);
 
 /**
+ * link_rename:
+ * @ifname: an interface that is down
+ * @name: what it is to be called from now on
+ */
+void link_rename(const char *ifname, const char *name);
+
+/**
  * link_remove:
  * @ifname: an interface; a veth device goes with its peer
  */
@@ -117,6 +124,15 @@ void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,
  * Returns: a packet socket that hears nothing yet.
  */
 int packet_socket(int type);
+
+/**
+ * packet_socket_knows:
+ * @level: SOL_SOCKET or SOL_PACKET
+ * @option: an option that not every kernel has
+ *
+ * Returns: whether this one has it.
+ */
+bool packet_socket_knows(int level, int option);
 
 /* SO_MARK of a socket whose frames HEAR_UNMARKED does not hear */
 #define TEST_MARK 0xaf

@@ -16,7 +16,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
-#include <sched.h>
+#include <sys/timerfd.h>
 #include "chardev/af-packet-socket.h"
 #include "chardev/af-packet-txq.h"
 #include "chardev/channel-af-packet.h"
@@ -28,6 +28,7 @@
 #include "qemu/units.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "af-packet-helpers.h"
+#include "af-packet-layers.h"
 
 #define IFNAME "veth0"
 #define PEER "veth1"
@@ -39,11 +40,6 @@
 #define DEADLINE (10 * G_TIME_SPAN_SECOND)
 /* To see that nothing happens */
 #define A_WHILE (60 * G_TIME_SPAN_MILLISECOND)
-
-/* Linux 4.20 */
-#ifndef PACKET_IGNORE_OUTGOING
-#define PACKET_IGNORE_OUTGOING 23
-#endif
 
 /* Linux 5.14 */
 #ifndef SO_BUF_LOCK
@@ -128,8 +124,9 @@ static ChardevAfPacketStats rig_stats(Rig *r)
 static uint64_t all_dropped(const ChardevAfPacketStats *s)
 {
     return s->dropped_kernel + s->dropped_too_short + s->dropped_too_long +
-           s->dropped_refused + s->dropped_queue_full +
-           s->dropped_link_down + s->dropped_detach;
+           s->dropped_oversize + s->dropped_undescribable + s->dropped_csum +
+           s->dropped_refused + s->dropped_tunnel_gso +
+           s->dropped_queue_full + s->dropped_link_down + s->dropped_detach;
 }
 
 /*
@@ -481,42 +478,67 @@ static ChardevAfPacketStats rig_account(Rig *r, int n)
     return stats;
 }
 
-/* Is the channel ready for reading just now, and is the socket? */
-static bool rig_rests(Rig *r)
+/* The timer that ends the channel's rests; nothing else here has such one */
+static int find_rest_timer(void)
 {
-    struct pollfd readable = { .fd = r->fd, .events = POLLIN };
-    GSource *watch = qio_channel_create_watch(r->base, G_IO_IN);
-    GIOCondition ready = 0;
+    struct itimerspec left;
+    int fd = 0;
 
-    g_source_set_callback(watch, (GSourceFunc)on_ready, &ready, NULL);
-    g_source_attach(watch, NULL);
-    g_main_context_iteration(NULL, false);
-    g_source_destroy(watch);
-    g_source_unref(watch);
-    return !ready && poll(&readable, 1, 0) == 1;
+    while (timerfd_gettime(fd, &left) < 0) {
+        g_assert_cmpint(++fd, <, 1024);
+    }
+    return fd;
+}
+
+/* Have the timer expire after so long, or never if that is 0. */
+static void set_rest_timer(int timer, time_t sec, long nsec)
+{
+    const struct itimerspec rest = { .it_value = { sec, nsec } };
+
+    g_assert_cmpint(timerfd_settime(timer, 0, &rest, NULL), ==, 0);
+}
+
+/* Was it set since we did? */
+static bool rest_has_begun(int timer)
+{
+    struct pollfd over = { .fd = timer, .events = POLLIN };
+    struct itimerspec left;
+
+    g_assert_cmpint(timerfd_gettime(timer, &left), ==, 0);
+    return left.it_value.tv_nsec || poll(&over, 1, 0) == 1;
 }
 
 /*
  * When frames come in densely, the channel is not ready for a moment, and
- * then it is.
+ * then it is.  That 100 frames come densely takes two milliseconds without
+ * interruption; the moment lasts as long as this test wants.
  */
 static void test_capture_rest(void)
 {
     int64_t end = g_get_monotonic_time() + DEADLINE;
-    bool rested = false;
+    struct pollfd readable = { .events = POLLIN };
+    int timer;
     Rig r;
 
     rig_init(&r, CAPTURE, TEST_ETHERTYPE);
-    while (!rested) {
+    readable.fd = r.fd;
+    timer = find_rest_timer();
+    do {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
-        peer_flood(&r, 60, 1000);
-        rig_account(&r, rig_stats(&r).frames + 1000);
-        peer_send(&r, 60, 1);
-        rested = rig_rests(&r);
-        rig_expect(&r, 60, 1, 64);
-    }
+        set_rest_timer(timer, 0, 0);
+        peer_flood(&r, 60, 100);
+        rig_account(&r, rig_stats(&r).frames + 100);
+    } while (!rest_has_begun(timer));
+    set_rest_timer(timer, 3600, 0);
+
+    peer_send(&r, 60, 1);
+    g_assert_cmpint(poll(&readable, 1, 10000), ==, 1);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, A_WHILE), ==, 0);
+    set_rest_timer(timer, 0, 1);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+    rig_expect(&r, 60, 1, 64);
+
     rig_end_rest(&r);
-    g_assert_false(rig_rests(&r));
     rig_assert_idle(&r);
     rig_free(&r);
 }
@@ -724,6 +746,13 @@ static int get_int(int fd, int option)
     return value;
 }
 
+/* Which buffers somebody has set; 0 where the kernel can't tell */
+static int get_buf_lock(int fd)
+{
+    return packet_socket_knows(SOL_SOCKET, SO_BUF_LOCK) ?
+           get_int(fd, SO_BUF_LOCK) : 0;
+}
+
 /*
  * The receive buffer is enlarged, and there is a ring, but not if the opener
  * has set SO_RCVBUF: frames wait there then.
@@ -741,14 +770,14 @@ static void test_capture_rcvbuf(void)
     g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &chosen,
                                sizeof(chosen)), ==, 0);
     before = get_int(fd, SO_RCVBUF);
-    lock = get_int(fd, SO_BUF_LOCK);
+    lock = get_buf_lock(fd);
     rig_connect(&r, dup(fd), &(ChardevAfPacketStats) {});
     g_assert_cmpint(get_int(fd, SO_RCVBUF), >, before);
     g_assert_true(has_ring(fd));
     rig_disconnect(&r);
     g_assert_false(has_ring(fd));
     g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, before);
-    g_assert_cmpint(get_int(fd, SO_BUF_LOCK), ==, lock);
+    g_assert_cmpint(get_buf_lock(fd), ==, lock);
 
     g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &chosen,
                                sizeof(chosen)), ==, 0);
@@ -762,83 +791,6 @@ static void test_capture_rcvbuf(void)
     rig_free(&r);
 }
 
-/*
- * A receive buffer that is longer than anybody may ask for, as it is when
- * net.core.rmem_default is above rmem_max, is left as it is.  Only root can
- * have it here.
- */
-static void test_capture_rcvbuf_long(void)
-{
-    const int size = 64 * MiB, unlocked = 0;
-    int fd, before;
-    Rig r = { .mode = CAPTURE };
-
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, TEST_ETHERTYPE);
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0) {
-        g_assert_cmpint(errno, ==, EPERM);
-    }
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &unlocked,
-                               sizeof(unlocked)), ==, 0);
-    before = get_int(fd, SO_RCVBUF);
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
-    g_assert_cmpint(get_int(fd, SO_RCVBUF), >=, before);
-    g_assert_true(has_ring(fd));
-    rig_free(&r);
-}
-
-/*
- * That frames were dropped before, on this socket or on the connection's last
- * one, doesn't look like a ring that is stuck.
- */
-static void test_capture_dropped_before(void)
-{
-    const ChardevAfPacketStats totals = { .dropped_kernel = 1 };
-    int fd, size = 0, unlocked = 0;
-    Rig r = { .mode = CAPTURE };
-
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, TEST_ETHERTYPE);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size,
-                               sizeof(size)), ==, 0);
-    peer_flood(&r, 60, 1000);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &unlocked,
-                               sizeof(unlocked)), ==, 0);
-    rig_connect(&r, fd, &totals);
-    g_assert_true(has_ring(fd));
-    g_assert_cmpuint(rig_stats(&r).dropped_kernel, >, 1);
-    rig_wait(&r, G_IO_HUP, 1500 * G_TIME_SPAN_MILLISECOND);
-    g_assert_true(has_ring(fd));
-    rig_free(&r);
-}
-
-/* A datagram for a network card to fragment, behind its vnet header */
-static void put_ufo(uint8_t *buf, size_t len)
-{
-    const struct virtio_net_hdr hdr = {
-        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-        .gso_type = VIRTIO_NET_HDR_GSO_UDP,
-        .hdr_len = ETH_HLEN + 20 + 8,
-        .gso_size = 1480,
-        .csum_start = ETH_HLEN + 20,
-        .csum_offset = 6,
-    };
-    uint8_t *frame = buf + sizeof(hdr);
-    uint8_t *ip = frame + ETH_HLEN;
-
-    memset(buf, 0, len);
-    memcpy(buf, &hdr, sizeof(hdr));
-    put_frame(frame, ETH_HLEN, 0);
-    stw_be_p(frame + 12, ETH_P_IP);
-    ip[0] = 0x45;
-    stw_be_p(ip + 2, len - sizeof(hdr) - ETH_HLEN);
-    ip[8] = 64;
-    ip[9] = IPPROTO_UDP;
-    stw_be_p(ip + 20 + 4, len - sizeof(hdr) - ETH_HLEN - 20);
-}
-
 static void tap_send(int tap, size_t len, int seq)
 {
     g_autofree uint8_t *buf = g_malloc0(sizeof(struct virtio_net_hdr) + len);
@@ -848,88 +800,135 @@ static void tap_send(int tap, size_t len, int seq)
     g_assert_cmpint(write(tap, buf, len), ==, len);
 }
 
-static void tap_send_ufo(int tap)
-{
-    uint8_t ufo[3000];
-
-    put_ufo(ufo, sizeof(ufo));
-    g_assert_cmpint(write(tap, ufo, sizeof(ufo)), ==, sizeof(ufo));
-}
-
-/* A frame that a vnet header can't describe is counted, and the next passes. */
-static void undescribable_passes_by(Rig *r, int tap)
-{
-    uint64_t refused = rig_stats(r).dropped_refused;
-
-    tap_send(tap, 60, 1);
-    tap_send_ufo(tap);
-    rig_expect(r, 60, 1, 64);
-    /* Nobody reads now, so that it is the service source that learns of it */
-    rig_wait(r, G_IO_HUP, A_WHILE);
-    tap_send(tap, 60, 2);
-    rig_expect(r, 60, 2, 64);
-    g_assert_cmpuint(rig_stats(r).dropped_refused, ==, refused + 1);
-}
-
 /*
- * The kernel's ring is stuck after such a frame.
- * Returns: how many frames were sent until that was overcome.
+ * Send a datagram for a network card to fragment, as old guests do it.
+ * @f: set to what is to be captured of it
  */
-static int overcome_stuck_ring(Rig *r, int tap)
+static void tap_send_ufo(int tap, Frame *f)
 {
-    int64_t end = g_get_monotonic_time() + DEADLINE;
-    int n = 0;
+    static const Layer layers[] = { ETH, IP4, L4_UDP, END };
+    const struct virtio_net_hdr hdr = {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_type = VIRTIO_NET_HDR_GSO_UDP,
+        .hdr_len = ETH_HLEN + 20 + 8,
+        .gso_size = 1480,
+        .csum_start = ETH_HLEN + 20,
+        .csum_offset = 6,
+    };
+    struct iovec iov[2];
 
-    tap_send_ufo(tap);
-    do {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        tap_send(tap, 60, 1);
-        n++;
-    } while (!rig_wait(r, G_IO_IN, A_WHILE));
-    rig_expect(r, 60, 1, 64);
-    return n + 1;
+    frame_build(f, layers, 3000, 0);
+    header_put_partial(f->headers);
+    iov[0] = (struct iovec) { (void *)&hdr, sizeof(hdr) };
+    iov[1] = (struct iovec) { f->start, frame_len(f) };
+    g_assert_cmpint(writev(tap, iov, 2), ==, sizeof(hdr) + frame_len(f));
+    frame_complete(f);
 }
 
-/* @ring: whether the channel is to have a ring at first */
-static void do_test_undescribable(bool ring)
+/* A channel on a tap's interface.  Returns: the tap, -1 if there is none. */
+static int rig_init_tap(Rig *r, bool vnet_hdr, bool ring)
 {
-    const int rcvbuf = 100000;
-    int tap = tap_create(IFNAME, true);
-    int fd, n;
-    ChardevAfPacketStats stats;
-    Rig r = { .mode = CAPTURE };
+    const int rcvbuf = 100000, on = 1;
+    int tap = tap_create(IFNAME, true), fd;
 
+    *r = (Rig) { .mode = CAPTURE };
     if (tap < 0) {
         g_test_skip("no /dev/net/tun to make such a frame with");
-        return;
+        return tap;
     }
     link_set_up(IFNAME, true);
     fd = packet_open(IFNAME, ETH_P_ALL);
+    if (vnet_hdr) {
+        g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
+                                   sizeof(on)), ==, 0);
+    }
     if (!ring) {
         g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf,
                                    sizeof(rcvbuf)), ==, 0);
     }
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
-    if (ring) {
-        n = overcome_stuck_ring(&r, tap);
-        g_assert_false(has_ring(fd));
-        stats = rig_stats(&r);
-        g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
+    rig_connect(r, fd, &(ChardevAfPacketStats) {});
+    g_assert_cmpint(has_ring(fd), ==, ring && !vnet_hdr);
+    return tap;
+}
+
+static void rig_expect_bytes(Rig *r, const uint8_t *bytes, size_t len)
+{
+    g_autofree uint8_t *got = g_malloc(len);
+
+    rig_read(r, got, len, len);
+    g_assert_cmpmem(got, len, bytes, len);
+}
+
+/*
+ * Any kind of segmentation offload is captured without a vnet header, its
+ * checksum complete, and does not keep the next frames away.
+ */
+static void do_test_ufo(bool ring)
+{
+    Rig r;
+    int tap = rig_init_tap(&r, false, ring), i;
+    uint8_t head[4] = {};
+    Frame f;
+
+    for (i = 1; tap >= 0 && i <= 5; i++) {
+        tap_send(tap, 60, 2 * i);
+        tap_send_ufo(tap, &f);
+        tap_send(tap, 60, 2 * i + 1);
+        rig_expect(&r, 60, 2 * i, 64);
+        put_16(head + 2, frame_len(&f));
+        rig_expect_bytes(&r, head, sizeof(head));
+        rig_expect_bytes(&r, f.start, frame_len(&f));
+        rig_expect(&r, 60, 2 * i + 1, 64);
+        g_assert_cmpuint(rig_stats(&r).gso_frames, ==, i);
+        g_assert_cmpuint(rig_stats(&r).frames, ==, 3 * i);
+        g_assert_cmpuint(rig_stats(&r).csum_unmatched, ==, 0);
+        frame_free(&f);
     }
-    undescribable_passes_by(&r, tap);
-    undescribable_passes_by(&r, tap);
-    rig_disconnect(&r);
-    close(tap);
+    if (tap >= 0) {
+        ChardevAfPacketStats stats = rig_stats(&r);
+
+        g_assert_cmpuint(all_dropped(&stats), ==, 0);
+        rig_disconnect(&r);
+        close(tap);
+    }
 }
 
-static void test_undescribable_ring(void)
+static void test_ufo_ring(void)
 {
-    do_test_undescribable(true);
+    do_test_ufo(true);
 }
 
-static void test_undescribable_queue(void)
+static void test_ufo_queue(void)
 {
-    do_test_undescribable(false);
+    do_test_ufo(false);
+}
+
+static size_t rig_read_frame(Rig *r, uint8_t *payload, size_t vnet_hdr_len);
+
+/* What a vnet header can't describe is counted, and the next frame passes. */
+static void test_undescribable(void)
+{
+    uint8_t expected[60], got[2 * FRAME_MAX];
+    Rig r;
+    int tap = rig_init_tap(&r, true, true), i;
+    Frame f;
+
+    for (i = 1; tap >= 0 && i <= 5; i++) {
+        tap_send_ufo(tap, &f);
+        frame_free(&f);
+        /* Nobody reads now, so that it is the service source that learns */
+        rig_wait(&r, G_IO_HUP, A_WHILE);
+        put_frame(expected, sizeof(expected), i);
+        tap_send(tap, 60, i);
+        g_assert_cmpuint(rig_read_frame(&r, got, 10), ==, 10 + 60);
+        g_assert_cmpmem(got + 10, 60, expected, 60);
+        g_assert_cmpuint(rig_stats(&r).dropped_undescribable, ==, i);
+        g_assert_cmpuint(rig_stats(&r).dropped_kernel, ==, 0);
+    }
+    if (tap >= 0) {
+        rig_disconnect(&r);
+        close(tap);
+    }
 }
 
 /* Read up to a record with a frame of this test.  Returns: its length. */
@@ -997,13 +996,10 @@ static void do_test_vlan(size_t vnet_hdr_len, int i, size_t untagged_len)
     veth_add(IFNAME, PEER);
     r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
     fd = packet_open(IFNAME, ETH_P_ALL);
-    if (size && setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR_SZ,
-                           &size, sizeof(size)) < 0) {
-        g_test_skip("PACKET_VNET_HDR_SZ takes Linux 6.4");
-        close(fd);
-        close(r.peer);
-        link_remove(IFNAME);
-        return;
+    if (size) {
+        g_assert_cmpint(setsockopt(fd, SOL_PACKET, vnet_hdr_len == 10 ?
+                                   PACKET_VNET_HDR : PACKET_VNET_HDR_SZ,
+                                   &size, sizeof(size)), ==, 0);
     }
     rig_connect(&r, fd, &totals);
 
@@ -1027,6 +1023,10 @@ static void test_vlan(const void *opaque)
     int i;
 
     for (i = 0; i < ARRAY_SIZE(vnet_hdr_lens); i++) {
+        if (vnet_hdr_lens[i] == 12 &&
+            !packet_socket_knows(SOL_PACKET, PACKET_VNET_HDR_SZ)) {
+            continue;
+        }
         /* in the ring, and too long for it */
         do_test_vlan(vnet_hdr_lens[i], GPOINTER_TO_INT(opaque), 100);
         do_test_vlan(vnet_hdr_lens[i], GPOINTER_TO_INT(opaque), 1000);
@@ -1173,32 +1173,6 @@ static void test_inject_writev(void)
         peer_expect(&r, 60, 1);
         peer_expect(&r, 60, 2);
     }
-    rig_free(&r);
-}
-
-/* A filter that was locked can't be replaced: frames do pile up. */
-static void test_inject_read_locked(void)
-{
-    struct sock_filter accept = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
-    struct sock_fprog prog = { .len = 1, .filter = &accept };
-    Rig r = { .mode = INJECT };
-    int fd, on = 1, i;
-
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, TEST_ETHERTYPE);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
-                               sizeof(prog)), ==, 0);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on,
-                               sizeof(on)), ==, 0);
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
-    for (i = 0; i < 10; i++) {
-        peer_send(&r, 60, i);
-    }
-    rig_assert_idle(&r);
-    rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
-    rig_write_record(&r, 60, 7);
-    peer_expect(&r, 60, 7);
     rig_free(&r);
 }
 
@@ -2016,66 +1990,6 @@ static void test_check_changes_nothing(void)
     link_remove(IFNAME);
 }
 
-/* Whether a capture socket is sure to hear an inject socket on veth0 */
-static const struct {
-    const char *name;
-    const char *ifname;
-    uint16_t proto;
-    bool ignore_outgoing;
-    bool filter;
-    bool hears;
-} hears_cases[] = {
-    { "all", IFNAME, ETH_P_ALL, false, false, true },
-    { "other-interface", PEER, ETH_P_ALL, false, false, false },
-    { "one-protocol", IFNAME, ETH_P_IP, false, false, false },
-    { "no-protocol", IFNAME, 0, false, false, false },
-    { "ignore-outgoing", IFNAME, ETH_P_ALL, true, false, false },
-    { "filter", IFNAME, ETH_P_ALL, false, true, false },
-};
-
-static void test_hears(const void *opaque)
-{
-    struct sock_filter accept = BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
-    struct sock_fprog prog = { .len = 1, .filter = &accept };
-    int i = GPOINTER_TO_INT(opaque), on = hears_cases[i].ignore_outgoing;
-    int inject, capture;
-
-    veth_add(IFNAME, PEER);
-    inject = packet_open(IFNAME, 0);
-    capture = packet_open(hears_cases[i].ifname, hears_cases[i].proto);
-    g_assert_cmpint(setsockopt(capture, SOL_PACKET, PACKET_IGNORE_OUTGOING,
-                               &on, sizeof(on)), ==, 0);
-    if (hears_cases[i].filter) {
-        g_assert_cmpint(setsockopt(capture, SOL_SOCKET, SO_ATTACH_FILTER,
-                                   &prog, sizeof(prog)), ==, 0);
-    }
-    g_assert_cmpint(af_packet_socket_hears(capture, inject), ==,
-                    hears_cases[i].hears);
-    close(capture);
-    close(inject);
-    link_remove(IFNAME);
-}
-
-/* Loopback has the same index in every network namespace. */
-static void test_hears_other_netns(void)
-{
-    int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    int inject = packet_open("lo", 0), capture;
-
-    g_assert_cmpint(home, >=, 0);
-    g_assert_cmpint(unshare(CLONE_NEWNET), ==, 0);
-    capture = packet_open("lo", ETH_P_ALL);
-    g_assert_cmpint(setns(home, CLONE_NEWNET), ==, 0);
-    close(home);
-
-    g_assert_false(af_packet_socket_hears(capture, inject));
-    close(capture);
-    capture = packet_open("lo", ETH_P_ALL);
-    g_assert_true(af_packet_socket_hears(capture, inject));
-    close(capture);
-    close(inject);
-}
-
 /* The name is the present one, and gone with the interface. */
 static void test_ifname(void)
 {
@@ -2140,13 +2054,11 @@ static void add_capture_tests(void)
     add_simple_test("capture", "kernel-drops", test_capture_kernel_drops);
     add_simple_test("capture", "early", test_capture_early);
     add_simple_test("capture", "reserve", test_capture_reserve);
-    add_simple_test("capture", "dropped-before", test_capture_dropped_before);
     add_simple_test("capture", "drop-many", test_capture_drop_many);
     add_simple_test("capture", "rcvbuf", test_capture_rcvbuf);
-    add_simple_test("capture", "rcvbuf-long", test_capture_rcvbuf_long);
-    add_simple_test("capture/undescribable", "ring", test_undescribable_ring);
-    add_simple_test("capture/undescribable", "queue",
-                    test_undescribable_queue);
+    add_simple_test("capture/ufo", "ring", test_ufo_ring);
+    add_simple_test("capture/ufo", "queue", test_ufo_queue);
+    add_simple_test("capture", "undescribable", test_undescribable);
     add_simple_test("capture", "partial-checksum", test_partial_checksum);
     for (i = 0; i < ARRAY_SIZE(vlan_cases); i++) {
         add_test("capture/vlan", vlan_cases[i].name, GINT_TO_POINTER(i),
@@ -2164,7 +2076,6 @@ static void add_inject_tests(void)
     add_test("inject/read", "deaf", GINT_TO_POINTER(0), test_inject_read);
     add_test("inject/read", "all", GINT_TO_POINTER(ETH_P_ALL),
              test_inject_read);
-    add_simple_test("inject", "read-locked", test_inject_read_locked);
     add_simple_test("inject", "bad-frames", test_inject_bad_frames);
     add_simple_test("inject", "half", test_inject_half);
     add_simple_test("inject", "vnet", test_inject_vnet);
@@ -2216,11 +2127,6 @@ int main(int argc, char **argv)
     }
     add_simple_test("check", "changes-nothing", test_check_changes_nothing);
     add_simple_test("check", "ifname", test_ifname);
-    for (i = 0; i < ARRAY_SIZE(hears_cases); i++) {
-        add_test("hears", hears_cases[i].name, GINT_TO_POINTER(i),
-                 test_hears);
-    }
-    add_simple_test("hears", "other-netns", test_hears_other_netns);
     add_capture_tests();
     add_inject_tests();
     add_link_tests();

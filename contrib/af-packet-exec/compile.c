@@ -1,0 +1,195 @@
+/*
+ * af-packet-exec: pcap-filter(7) expressions, compiled within limits
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A long expression can take libpcap hours and gigabytes, and whoever may
+ * execute this program chooses the expression.  So a child process compiles it,
+ * with limits of its own, and passes the result through a pipe.
+ */
+#include "qemu/osdep.h"
+#include <glib-unix.h>
+#include <linux/filter.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#ifdef CONFIG_LIBPCAP
+#include <pcap/pcap.h>
+#endif
+#include "qapi/error.h"
+#include "qemu/units.h"
+#include "compile.h"
+
+#ifdef CONFIG_LIBPCAP
+
+/* Expressions that the kernel takes seldom need a tenth of either */
+#define LIMIT_CPU_SEC 5
+#define LIMIT_MEMORY_MIB 256
+
+/* What the child sends: one of these, then instructions or a message */
+enum {
+    COMPILED = 'C',
+    REFUSED = 'R',
+};
+
+/* Like the kernel's limit: a longer program is of no use */
+#define MAX_RESULT (1 + (BPF_MAXINSNS + 1) * sizeof(struct sock_filter))
+
+/*
+ * libpcap looks for a tag in the frame, but the kernel takes it out of each
+ * received frame before a filter sees that.
+ */
+static bool mentions_vlan(const char *expression)
+{
+    return g_regex_match_simple("\\bvlan\\b", expression, 0, 0);
+}
+
+/*
+ * The child
+ */
+
+static void set_limit(int resource, rlim_t limit)
+{
+    struct rlimit rlimit;
+
+    if (getrlimit(resource, &rlimit) == 0) {
+        rlimit.rlim_max = MIN(rlimit.rlim_max, limit);
+        rlimit.rlim_cur = rlimit.rlim_max;
+        setrlimit(resource, &rlimit);
+    }
+}
+
+/* write() to a pipe waits until there was room for all. */
+static void send_result(int to, char kind, const void *data, size_t len)
+{
+    const struct iovec parts[] = {
+        { .iov_base = &kind, .iov_len = 1 },
+        { .iov_base = (void *)data, .iov_len = MIN(len, MAX_RESULT - 1) },
+    };
+
+    if (writev(to, parts, ARRAY_SIZE(parts)) < 0) {
+        _exit(EXIT_FAILURE);
+    }
+}
+
+/* Without memory, or time, nothing is sent. */
+static void G_NORETURN compile_in_child(const char *expression, int to)
+{
+    struct bpf_program compiled;
+    pcap_t *pcap;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    set_limit(RLIMIT_CPU, LIMIT_CPU_SEC);
+#ifndef QEMU_SANITIZE_ADDRESS   /* which takes terabytes of addresses */
+    set_limit(RLIMIT_AS, LIMIT_MEMORY_MIB * MiB);
+#endif
+    pcap = pcap_open_dead(DLT_EN10MB, INT_MAX);
+    errno = 0;
+    if (pcap && pcap_compile(pcap, &compiled, expression, true,
+                             PCAP_NETMASK_UNKNOWN) == 0) {
+        send_result(to, COMPILED, compiled.bf_insns,
+                    compiled.bf_len * sizeof(struct sock_filter));
+    } else if (pcap && errno != ENOMEM) {
+        send_result(to, REFUSED, pcap_geterr(pcap), strlen(pcap_geterr(pcap)));
+    }
+    _exit(EXIT_SUCCESS);
+}
+
+/*
+ * The parent
+ */
+
+/* Returns: the length of what was read, 0 if there was nothing */
+static size_t read_result(int from, char *result)
+{
+    size_t have = 0;
+    ssize_t len;
+
+    do {
+        len = RETRY_ON_EINTR(read(from, result + have, MAX_RESULT - have));
+        have += MAX(len, 0);
+    } while (len > 0);
+    return have;
+}
+
+/* Returns: what the child's result can be read from, or -1 */
+static int start_child(const char *expression, pid_t *pid, Error **errp)
+{
+    int ends[2];
+
+    if (!g_unix_open_pipe(ends, FD_CLOEXEC, NULL)) {
+        error_setg_errno(errp, errno, "filter: can't open a pipe");
+        return -1;
+    }
+    *pid = fork();
+    if (*pid == 0) {
+        compile_in_child(expression, ends[1]);
+    }
+    close(ends[1]);
+    if (*pid < 0) {
+        error_setg_errno(errp, errno, "filter: can't start a process");
+        close(ends[0]);
+        return -1;
+    }
+    return ends[0];
+}
+
+/* Returns: the length of the result */
+static size_t run_child(const char *expression, char *result, Error **errp)
+{
+    pid_t pid;
+    int from = start_child(expression, &pid, errp);
+    size_t len;
+
+    if (from < 0) {
+        return 0;
+    }
+    len = read_result(from, result);
+    close(from);
+    /* Fails if this program was started with SIGCHLD ignored */
+    (void)RETRY_ON_EINTR(waitpid(pid, NULL, 0));
+    if (!len) {
+        error_setg(errp, "filter: to compile it takes more than %d s of "
+                   "processor time or %d MiB of memory: write a shorter one "
+                   "(a net for its hosts, portrange for ports)",
+                   LIMIT_CPU_SEC, LIMIT_MEMORY_MIB);
+    }
+    return len;
+}
+
+bool compile_filter(const char *expression, GArray *program, Error **errp)
+{
+    g_autofree char *result = g_malloc(MAX_RESULT);
+    size_t len;
+
+    if (mentions_vlan(expression)) {
+        error_setg(errp, "filter: 'vlan' would match nothing, since the "
+                   "kernel keeps VLAN tags outside of the frame: leave it "
+                   "out, or use the interface of one VLAN (ifname=eth0.5)");
+        return false;
+    }
+    len = run_child(expression, result, errp);
+    if (!len) {
+        return false;
+    }
+    if (result[0] != COMPILED) {
+        error_setg(errp, "filter: %.*s; pcap-filter(7) tells what can be "
+                   "written, and a comma is written twice",
+                   (int)len - 1, result + 1);
+        return false;
+    }
+    g_array_append_vals(program, result + 1,
+                        (len - 1) / sizeof(struct sock_filter));
+    return true;
+}
+
+#else
+
+bool compile_filter(const char *expression, GArray *program, Error **errp)
+{
+    error_setg(errp, "filter: this program was built without libpcap; "
+               "leave filter out, or configure QEMU with --enable-libpcap");
+    return false;
+}
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * af-packet-exec: the descriptors that a command inherits
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A descriptor can be above the limit of open files, if that was lowered after
+ * it was opened.  qemu_close_all_open_fd() goes no further than the limit.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "descriptors.h"
+
+bool descriptors_open_standard(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0) {
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
+bool descriptors_reserve(int number, Error **errp)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (null < 0 || (null != number && dup3(null, number, O_CLOEXEC) < 0)) {
+        error_setg(errp, "fd=%d can't be used: %s; use one below the limit of "
+                   "open files (ulimit -n), %ld", number, strerror(errno),
+                   sysconf(_SC_OPEN_MAX));
+        return false;
+    }
+    if (null != number) {
+        close(null);
+    }
+    return true;
+}
+
+/* Linux before 5.11 has no such flag, and a sandbox may not know the call. */
+static bool mark_range(void)
+{
+#ifdef CONFIG_CLOSE_RANGE
+    return close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0;
+#else
+    return false;
+#endif
+}
+
+bool descriptors_mark_all(Error **errp)
+{
+    g_autoptr(GDir) open_ones = NULL;
+    const char *name;
+
+    if (mark_range()) {
+        return true;
+    }
+    open_ones = g_dir_open("/proc/self/fd", 0, NULL);
+    if (!open_ones) {
+        error_setg(errp, "can't tell which descriptors are open: mount /proc, "
+                   "or use Linux 5.11");
+        return false;
+    }
+    while ((name = g_dir_read_name(open_ones))) {
+        int fd = atoi(name);
+
+        if (fd > STDERR_FILENO) {
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+        }
+    }
+    return true;
+}

@@ -1,0 +1,198 @@
+/*
+ * QTest testcase for streams of packets that are none
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Whoever reads packets from a stream ends a connection in which none can be
+ * found, says so once, and begins anew with the next one.
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "qemu/bswap.h"
+#include "qemu/sockets.h"
+
+#define DEADLINE_SEC 10
+#define MESSAGE "this is no stream of packets"
+
+typedef struct Reader {
+    const char *name;
+    const char *options;    /* %s is where the reader listens */
+    bool vnet_hdr;
+} Reader;
+
+#define HUB "-netdev hubport,id=hub0,hubid=0 " \
+            "-netdev hubport,id=hub1,hubid=1,netdev=hub0 "
+#define REDIRECTOR "-chardev socket,id=in,path=%s,server=on,wait=off " HUB \
+                   "-object filter-redirector,id=f0,netdev=hub0,queue=tx," \
+                   "indev=in"
+#define IN(id) "-chardev socket,id=" id ",path=%s,server=on,wait=off "
+#define NONE(id) "-chardev socket,id=" id ",host=127.0.0.1,port=0,server=on," \
+                 "wait=off "
+#define COLO(pri, sec, note) \
+    "-object iothread,id=io0 " pri sec note NONE("out") \
+    "-object colo-compare,id=c0,iothread=io0,primary_in=pri," \
+    "secondary_in=sec,notify_dev=note,outdev=out"
+
+static const Reader readers[] = {
+    { "netdev-stream", "-netdev stream,id=in,server=on,addr.type=unix,"
+      "addr.path=%s -netdev hubport,id=hub0,hubid=0,netdev=in" },
+    { "filter-redirector", REDIRECTOR },
+    { "filter-redirector/vnet", REDIRECTOR ",vnet_hdr_support=on",
+      .vnet_hdr = true },
+    { "colo-compare/primary", COLO(IN("pri"), NONE("sec"), NONE("note")) },
+    { "colo-compare/secondary", COLO(NONE("pri"), IN("sec"), NONE("note")) },
+    { "colo-compare/notify", COLO(NONE("pri"), NONE("sec"), IN("note")) },
+};
+
+typedef struct Rig {
+    QTestState *qts;
+    const Reader *reader;
+    char *dir;
+    char *path;
+    char *errors;   /* what QEMU prints */
+} Rig;
+
+static void rig_init(Rig *r, const Reader *reader)
+{
+    g_autofree char *options = NULL;
+
+    r->reader = reader;
+    r->dir = g_dir_make_tmp("filter-broken-stream.XXXXXX", NULL);
+    g_assert_nonnull(r->dir);
+    r->path = g_build_filename(r->dir, "in", NULL);
+    r->errors = g_build_filename(r->dir, "errors", NULL);
+    options = g_strdup_printf(reader->options, r->path);
+    r->qts = qtest_initf("-nodefaults -machine none %s 2>%s", options,
+                         r->errors);
+}
+
+static void rig_free(Rig *r)
+{
+    qtest_quit(r->qts);
+    unlink(r->path); /* a chardev does so, a netdev does not */
+    g_assert_cmpint(unlink(r->errors), ==, 0);
+    g_assert_cmpint(rmdir(r->dir), ==, 0);
+    g_free(r->errors);
+    g_free(r->path);
+    g_free(r->dir);
+}
+
+static int connect_to_reader(Rig *r)
+{
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    int fd;
+
+    /* A netdev listens some time after QEMU has started */
+    while ((fd = unix_connect(r->path, NULL)) < 0) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+    return fd;
+}
+
+static int connect_and_send(Rig *r, const void *data, size_t len)
+{
+    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
+    int fd = connect_to_reader(r);
+
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO,
+                               &tv, sizeof(tv)), ==, 0);
+    g_assert_cmpint(send(fd, data, len, 0), ==, len);
+    return fd;
+}
+
+static void expect_end(int fd)
+{
+    char byte;
+
+    if (recv(fd, &byte, 1, 0) != 0) {
+        g_assert_cmpint(errno, ==, ECONNRESET);
+    }
+    close(fd);
+}
+
+/* A length that no packet has, or no vnet header */
+static void send_broken(Rig *r)
+{
+    uint8_t data[2 * sizeof(uint32_t)] = { 0xff, 0xff, 0xff, 0xff };
+
+    if (r->reader->vnet_hdr) {
+        stl_be_p(data, 100);
+        stl_be_p(data + sizeof(uint32_t), 99);
+    }
+    expect_end(connect_and_send(r, data, sizeof(data)));
+}
+
+/* A packet of which half is missing */
+static void send_half(Rig *r)
+{
+    uint8_t data[100] = {};
+
+    stl_be_p(data, 2 * sizeof(data));
+    close(connect_and_send(r, data, sizeof(data)));
+}
+
+static void expect_messages(Rig *r, unsigned expected)
+{
+    g_autofree char *text = NULL;
+    unsigned n = 0;
+    char *p;
+
+    g_assert(g_file_get_contents(r->errors, &text, NULL, NULL));
+    for (p = text; (p = strstr(p, MESSAGE)); p++) {
+        n++;
+    }
+    g_assert_cmpuint(n, ==, expected);
+}
+
+static void test_end(const void *opaque)
+{
+    Rig r;
+
+    rig_init(&r, opaque);
+    send_broken(&r);
+    expect_messages(&r, 1);
+    send_broken(&r);
+    expect_messages(&r, 2);
+    send_half(&r);
+    send_broken(&r);
+    expect_messages(&r, 3);
+    rig_free(&r);
+}
+
+/* -netdev socket listens at TCP ports only: a descriptor will do. */
+static void test_netdev_socket(void)
+{
+    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
+    static const uint8_t broken[] = { 0xff, 0xff, 0xff, 0xff };
+    QTestState *qts;
+    int fds[2];
+
+    g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+    g_assert_cmpint(fcntl(fds[1], F_SETFD, 0), ==, 0);
+    g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO,
+                               &tv, sizeof(tv)), ==, 0);
+    qts = qtest_initf("-nodefaults -machine none -netdev socket,id=in,fd=%d "
+                      "-netdev hubport,id=hub0,hubid=0,netdev=in", fds[1]);
+    close(fds[1]);
+    g_assert_cmpint(send(fds[0], broken, sizeof(broken), 0), ==,
+                    sizeof(broken));
+    expect_end(fds[0]);
+    qtest_quit(qts);
+}
+
+int main(int argc, char **argv)
+{
+    int i;
+
+    g_test_init(&argc, &argv, NULL);
+    for (i = 0; i < ARRAY_SIZE(readers); i++) {
+        g_autofree char *path = g_strdup_printf("/filter/broken-stream/%s",
+                                                readers[i].name);
+
+        qtest_add_data_func(path, &readers[i], test_end);
+    }
+    qtest_add_func("/filter/broken-stream/netdev-socket", test_netdev_socket);
+    return g_test_run();
+}

@@ -1,0 +1,236 @@
+/*
+ * QTest testcase for a filter-redirector whose packets find no room
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * test side           | qemu side
+ *                     |
+ * +-----------+       |  +--------+  +----+  +-----+  +---------+
+ * |  packets  +---------->   in   +--> rd +--> rd  +-->   out   |
+ * +-----------+       |  +--------+  | in |  | out |  +----+----+
+ *                     |              +----+  +-----+       |
+ * +-----------+       |                                    |
+ * |   reads   <--------------------------------------------+
+ * |  slowly   |       |
+ * +-----------+       |
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "qobject/qdict.h"
+#include "qemu/bswap.h"
+#include "qemu/sockets.h"
+
+#define DEADLINE_SEC 10
+#define PACKET_LEN 1000
+#define RECORD_LEN (sizeof(uint32_t) + PACKET_LEN)
+/* Far more than all queues and buffers on the way hold */
+#define N_PACKETS 20000
+
+typedef struct Rig {
+    QTestState *qts;
+    int in;             /* our end of "in" */
+    int out;            /* our end of "out" */
+    uint32_t n_sent;
+    uint32_t n_received;
+    size_t torn;        /* bytes of the next packet that are sent already */
+} Rig;
+
+static int inheritable_pair(int *theirs)
+{
+    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
+    int fds[2];
+
+    g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+    g_assert_cmpint(fcntl(fds[1], F_SETFD, 0), ==, 0);
+    g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO,
+                               &tv, sizeof(tv)), ==, 0);
+    *theirs = fds[1];
+    return fds[0];
+}
+
+/* @queue: the filters' queue; with "rx", they see packets in reverse order */
+static void rig_init(Rig *r, const char *queue)
+{
+    int in, out;
+
+    *r = (Rig) { .in = inheritable_pair(&in), .out = inheritable_pair(&out) };
+    r->qts = qtest_initf(
+        "-nodefaults -machine none "
+        "-netdev hubport,id=hub0,hubid=0 "
+        "-netdev hubport,id=hub1,hubid=1,netdev=hub0 "
+        "-chardev socket,id=in,fd=%d "
+        "-chardev socket,id=out,fd=%d "
+        "-object filter-redirector,id=rd0,netdev=hub0,queue=%s,indev=in "
+        "-object filter-redirector,id=rd1,netdev=hub0,queue=%s,outdev=out,"
+        "position=%s",
+        in, out, queue, queue, g_str_equal(queue, "rx") ? "head" : "tail");
+    close(in);
+    close(out);
+}
+
+static void rig_free(Rig *r)
+{
+    qtest_quit(r->qts);
+    close(r->in);
+    close(r->out);
+}
+
+static void record_fill(uint8_t *record, uint32_t seq)
+{
+    size_t i;
+
+    stl_be_p(record, PACKET_LEN);
+    stl_be_p(record + sizeof(uint32_t), seq);
+    for (i = 2 * sizeof(uint32_t); i < RECORD_LEN; i++) {
+        record[i] = seq * 31 + i;
+    }
+}
+
+/* Send what finds room.  Returns: whether that was anything */
+static bool send_some(Rig *r)
+{
+    uint8_t record[RECORD_LEN];
+    bool any = false;
+    ssize_t len;
+
+    while (r->n_sent < N_PACKETS) {
+        record_fill(record, r->n_sent);
+        len = send(r->in, record + r->torn, sizeof(record) - r->torn,
+                   MSG_DONTWAIT);
+        if (len < 0) {
+            g_assert_cmpint(errno, ==, EAGAIN);
+            break;
+        }
+        any = true;
+        r->torn += len;
+        if (r->torn == sizeof(record)) {
+            r->torn = 0;
+            r->n_sent++;
+        }
+    }
+    return any;
+}
+
+static void receive_next(Rig *r)
+{
+    uint8_t record[RECORD_LEN], expected[RECORD_LEN];
+
+    g_assert_cmpint(recv(r->out, record, sizeof(record), MSG_WAITALL), ==,
+                    sizeof(record));
+    record_fill(expected, r->n_received++);
+    g_assert_cmpmem(record, sizeof(record), expected, sizeof(expected));
+}
+
+static bool is_connected(Rig *r)
+{
+    return qtest_qom_get_bool(r->qts, "/chardevs/in", "connected");
+}
+
+/* Send until QEMU, whose monitor goes on, has stopped reading */
+static void fill(Rig *r)
+{
+    int idle;
+
+    for (idle = 0; idle < 10; idle++) {
+        g_assert_true(is_connected(r));
+        if (send_some(r)) {
+            idle = 0;
+        }
+    }
+    g_assert_cmpuint(r->n_sent, <, N_PACKETS);
+}
+
+/* As soon as there is no more room to send, one packet is taken. */
+static void test_slow(const void *queue)
+{
+    Rig r;
+
+    rig_init(&r, queue);
+    fill(&r);
+    while (r.n_received < N_PACKETS) {
+        send_some(&r);
+        receive_next(&r);
+    }
+    rig_free(&r);
+}
+
+/* What was sent before the sender left comes all the same. */
+static void test_hang_up(void)
+{
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    Rig r;
+
+    rig_init(&r, "tx");
+    fill(&r);
+    g_assert_cmpint(shutdown(r.in, SHUT_RDWR), ==, 0);
+    g_assert_true(is_connected(&r));
+    while (r.n_received < r.n_sent) {
+        receive_next(&r);
+    }
+    while (is_connected(&r)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+    rig_free(&r);
+}
+
+static void wait_until_read(Rig *r)
+{
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+
+    while (!send_some(r)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+}
+
+/* A connection that has ended holds up nobody. */
+static void test_closed(void)
+{
+    Rig r;
+
+    rig_init(&r, "tx");
+    fill(&r);
+    g_assert_cmpint(shutdown(r.out, SHUT_RDWR), ==, 0);
+    wait_until_read(&r);
+    rig_free(&r);
+}
+
+/* Nor does a filter that is off, or removed. */
+static void test_off(void)
+{
+    Rig r;
+
+    rig_init(&r, "tx");
+    fill(&r);
+    qtest_qmp_assert_success(r.qts, "{'execute': 'qom-set', 'arguments': {"
+                             "'path': '/objects/rd1', 'property': 'status', "
+                             "'value': 'off'}}");
+    wait_until_read(&r);
+    rig_free(&r);
+}
+
+static void test_remove(void)
+{
+    Rig r;
+
+    rig_init(&r, "tx");
+    fill(&r);
+    qtest_qmp_assert_success(r.qts, "{'execute': 'object-del', "
+                             "'arguments': {'id': 'rd1'}}");
+    wait_until_read(&r);
+    rig_free(&r);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_data_func("/filter-redirector/pressure/tx", "tx", test_slow);
+    qtest_add_data_func("/filter-redirector/pressure/rx", "rx", test_slow);
+    qtest_add_func("/filter-redirector/pressure/hang-up", test_hang_up);
+    qtest_add_func("/filter-redirector/pressure/closed", test_closed);
+    qtest_add_func("/filter-redirector/pressure/off", test_off);
+    qtest_add_func("/filter-redirector/pressure/remove", test_remove);
+    return g_test_run();
+}

@@ -1,0 +1,195 @@
+/*
+ * Unit tests of what both directions of an AF_PACKET channel share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Counters, and what the user is told, and how often.  On real packet
+ * sockets, in a network namespace of the test's own; where there is none, the
+ * tests are skipped.
+ */
+#include "qemu/osdep.h"
+#include <linux/if_ether.h>
+#include "chardev/af-packet-port.h"
+#include "monitor/monitor.h"
+#include "qemu/error-report.h"
+#include "qemu/sockets.h"
+#include "qemu/units.h"
+#include "af-packet-helpers.h"
+
+/* Linux 5.14 */
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+
+static const char *skip_reason;
+
+/* All that was said since it was empty */
+static GString *said;
+
+int error_vprintf(const char *fmt, va_list ap)
+{
+    size_t before = said->len;
+
+    g_string_append_vprintf(said, fmt, ap);
+    return said->len - before;
+}
+
+int error_vprintf_unless_qmp(const char *fmt, va_list ap)
+{
+    return error_vprintf(fmt, ap);
+}
+
+static void assert_said(const char *part)
+{
+    if (part) {
+        g_assert_nonnull(strstr(said->str, part));
+    } else {
+        g_assert_cmpstr(said->str, ==, "");
+    }
+    g_string_truncate(said, 0);
+}
+
+static void port_open(AfPacketPort *port, int fd)
+{
+    *port = (AfPacketPort) {};
+    af_packet_port_init(port, fd, "test", &(ChardevAfPacketStats) {});
+}
+
+static void port_close(AfPacketPort *port)
+{
+    int fd = port->fd;
+
+    af_packet_port_release(port);
+    af_packet_port_destroy(port);
+    close(fd);
+}
+
+static uint64_t all_dropped(const ChardevAfPacketStats *s)
+{
+    return s->dropped_kernel + s->dropped_too_short + s->dropped_too_long +
+           s->dropped_oversize + s->dropped_undescribable + s->dropped_csum +
+           s->dropped_refused + s->dropped_tunnel_gso +
+           s->dropped_queue_full + s->dropped_link_down;
+}
+
+/* No reason can hide another, and none is told twice in a short time. */
+static void test_warnings(void)
+{
+    int64_t start = g_get_monotonic_time();
+    AfPacketPort port;
+    int reason, i;
+
+    port_open(&port, open_good());
+    for (reason = 0; reason < AF_PACKET_DROP__MAX; reason++) {
+        for (i = 0; i < 100; i++) {
+            af_packet_port_drop(&port, reason, 0, 60);
+            if (i == 0) {
+                assert_said("chardev 'test': dropped a frame of 60 bytes on "
+                            "lo: ");
+            } else if (g_get_monotonic_time() - start < G_USEC_PER_SEC) {
+                assert_said(NULL);
+            }
+        }
+        g_assert_cmpuint(all_dropped(&port.stats), ==, 100 * (reason + 1));
+    }
+    port_close(&port);
+}
+
+/* What the interface is called now, and last was when it has gone */
+static void test_name(void)
+{
+    AfPacketPort port;
+
+    g_assert_cmpint(veth_create("veth0", "veth1"), ==, 0);
+    port_open(&port, packet_open("veth0", ETH_P_ALL));
+    g_assert_cmpstr(af_packet_port_ifname(&port), ==, "veth0");
+    link_rename("veth0", "renamed");
+    af_packet_port_drop(&port, AF_PACKET_DROP_OVERSIZE, 0, 60);
+    assert_said(" on renamed: ");
+    link_remove("renamed");
+    g_assert_cmpstr(af_packet_port_ifname(&port), ==, "renamed");
+    port_close(&port);
+}
+
+/* What is on its way is bounded, whatever net.core.wmem_default says. */
+static bool set_default_sndbuf(int fd, int bytes)
+{
+    const int unlocked = 0;
+
+    return setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes,
+                      sizeof(bytes)) == 0 &&
+           setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &unlocked,
+                      sizeof(unlocked)) == 0;
+}
+
+static bool can_set_default_sndbuf(void)
+{
+    int fd = packet_socket(SOCK_RAW);
+    bool can = set_default_sndbuf(fd, 64 * MiB);
+
+    close(fd);
+    return can;
+}
+
+static int get_sndbuf(int fd)
+{
+    int value;
+    socklen_t len = sizeof(value);
+
+    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, &len),
+                    ==, 0);
+    return value;
+}
+
+static void test_sndbuf(void)
+{
+    const int most = 8 * MiB, chosen = 50000;
+    AfPacketPort port;
+    int fd = open_good(), before = get_sndbuf(fd);
+
+    port_open(&port, fd);
+    af_packet_socket_limit_sndbuf(port.state, most);
+    g_assert_cmpint(get_sndbuf(fd), ==, before);
+    g_assert_true(set_default_sndbuf(fd, 64 * MiB));
+    af_packet_socket_limit_sndbuf(port.state, most);
+    g_assert_cmpint(get_sndbuf(fd), <=, most);
+
+    /* What the opener has set is left alone */
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &chosen,
+                               sizeof(chosen)), ==, 0);
+    af_packet_socket_limit_sndbuf(port.state, 1000);
+    g_assert_cmpint(get_sndbuf(fd), ==, 2 * chosen);
+    port_close(&port);
+}
+
+static void test_skip(const void *opaque)
+{
+    g_test_skip(skip_reason);
+}
+
+static void call(const void *opaque)
+{
+    ((GTestFunc)opaque)();
+}
+
+static void add_test(const char *name, GTestFunc func)
+{
+    g_autofree char *path = g_strdup_printf("/af-packet/port/%s", name);
+
+    g_test_add_data_func(path, func, skip_reason ? test_skip : call);
+}
+
+int main(int argc, char **argv)
+{
+    skip_reason = netns_skip_reason();
+    said = g_string_new(NULL);
+    g_test_init(&argc, &argv, NULL);
+
+    add_test("warnings", test_warnings);
+    add_test("name", test_name);
+    /* Takes Linux 5.14, and more than privileges in a user namespace */
+    if (!skip_reason && can_set_default_sndbuf()) {
+        add_test("sndbuf", test_sndbuf);
+    }
+    return g_test_run();
+}

@@ -1,0 +1,528 @@
+/*
+ * Unit tests of receiving the frames of an AF_PACKET socket
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What somebody else can do to the receiver who holds a duplicate of its
+ * socket, and how much memory it takes.  On real packet sockets, on loopback
+ * in a network namespace of the test's own; where there is none, the tests
+ * are skipped.
+ */
+#include "qemu/osdep.h"
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/sock_diag.h>
+#include <sys/mman.h>
+#include "chardev/af-packet-rx.h"
+#include "qemu/bswap.h"
+#include "qemu/sockets.h"
+#include "qemu/units.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "af-packet-helpers.h"
+
+/* As the receiver has it */
+#define RING_SIZE (120 * 64 * KiB)
+#define SLOT_SIZE 240
+#define QUEUE_SIZE_MAX (4 * MiB)
+#define EARLY_SIZE_MAX (2 * MiB)
+
+#define FRAME_MAX 69632
+#define FRAME_LEN 60
+
+/* Linux 6.3 */
+#ifndef TP_STATUS_GSO_TCP
+#define TP_STATUS_GSO_TCP (1 << 8)
+#endif
+
+/* Linux 5.14 */
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+
+static const char *skip_reason;
+
+typedef struct Rig {
+    int fd;               /* the receiver's */
+    int peer;             /* to send */
+    bool has_vnet_hdr;
+    AfPacketState *state;
+    AfPacketRx *rx;
+    size_t lost;          /* when it started */
+    struct tpacket2_hdr *ring; /* as whoever holds a duplicate has it */
+} Rig;
+
+static void set_vnet_hdr(int fd)
+{
+    int on = 1;
+
+    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
+                               sizeof(on)), ==, 0);
+}
+
+static void rig_open(Rig *r)
+{
+    r->fd = packet_open("lo", TEST_ETHERTYPE);
+    r->peer = packet_endpoint("lo", 0);
+    if (r->has_vnet_hdr) {
+        set_vnet_hdr(r->fd);
+    }
+}
+
+static void rig_start(Rig *r)
+{
+    r->state = af_packet_state_new(r->fd, "test");
+    r->rx = af_packet_rx_new(r->state, FRAME_MAX, r->has_vnet_hdr, &r->lost);
+}
+
+static void rig_map_ring(Rig *r)
+{
+    g_assert_true(af_packet_rx_has_ring(r->rx));
+    r->ring = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+                   r->fd, 0);
+    g_assert_true(r->ring != MAP_FAILED);
+}
+
+static void rig_free(Rig *r)
+{
+    if (r->ring) {
+        munmap(r->ring, RING_SIZE);
+    }
+    af_packet_rx_stop(r->rx);
+    af_packet_rx_free(r->rx);
+    af_packet_state_free(r->state);
+    close(r->fd);
+    close(r->peer);
+}
+
+static void put_frame(uint8_t *frame, int seq)
+{
+    memset(frame, seq, FRAME_LEN);
+    frame[12] = TEST_ETHERTYPE >> 8;
+    frame[13] = TEST_ETHERTYPE & 0xff;
+}
+
+static void rig_send(Rig *r, int seq)
+{
+    uint8_t frame[FRAME_LEN];
+
+    put_frame(frame, seq);
+    g_assert_cmpint(send(r->peer, frame, sizeof(frame), 0), ==,
+                    sizeof(frame));
+}
+
+static void rig_expect(Rig *r, int seq)
+{
+    uint8_t expected[FRAME_LEN];
+    AfPacketRxFrame frame;
+
+    put_frame(expected, seq);
+    g_assert_cmpint(af_packet_rx_next(r->rx, &frame), ==, 1);
+    g_assert_false(frame.info.impossible);
+    g_assert_false(frame.info.no_room);
+    g_assert_false(frame.info.filtered);
+    g_assert_cmpmem(frame.data, frame.len, expected, sizeof(expected));
+}
+
+/*
+ * A ring in which somebody else writes
+ */
+
+/* What the kernel does, with @mac the same for each frame of this test */
+typedef struct SlotCase {
+    const char *name;
+    void (*spoil)(struct tpacket2_hdr *slot);
+    bool shortened; /* it may be: the end was cut off */
+} SlotCase;
+
+static void mac_0(struct tpacket2_hdr *slot)
+{
+    slot->tp_mac = 0;
+}
+
+static void mac_in_header(struct tpacket2_hdr *slot)
+{
+    slot->tp_mac = TPACKET2_HDRLEN - 1;
+}
+
+static void mac_at_end(struct tpacket2_hdr *slot)
+{
+    slot->tp_mac = SLOT_SIZE;
+}
+
+static void mac_beyond_slot(struct tpacket2_hdr *slot)
+{
+    slot->tp_mac = 250;
+}
+
+static void mac_beyond_ring(struct tpacket2_hdr *slot)
+{
+    slot->tp_mac = 65000;
+}
+
+static void mac_too_late(struct tpacket2_hdr *slot)
+{
+    slot->tp_mac = SLOT_SIZE - FRAME_LEN + 1;
+}
+
+static void snaplen_above_len(struct tpacket2_hdr *slot)
+{
+    slot->tp_snaplen = FRAME_LEN + 1;
+}
+
+static void snaplen_above_slot(struct tpacket2_hdr *slot)
+{
+    slot->tp_len = slot->tp_snaplen = SLOT_SIZE;
+}
+
+static void snaplen_max(struct tpacket2_hdr *slot)
+{
+    slot->tp_len = slot->tp_snaplen = UINT32_MAX;
+}
+
+static void snaplen_wraps(struct tpacket2_hdr *slot)
+{
+    slot->tp_len = slot->tp_snaplen = UINT32_MAX - slot->tp_mac + 1;
+}
+
+static void len_below_snaplen(struct tpacket2_hdr *slot)
+{
+    slot->tp_len = FRAME_LEN - 1;
+}
+
+static void len_max(struct tpacket2_hdr *slot)
+{
+    slot->tp_len = UINT32_MAX;
+}
+
+static void all_ones(struct tpacket2_hdr *slot)
+{
+    memset(slot, 0xff, SLOT_SIZE);
+}
+
+static const SlotCase slot_cases[] = {
+    { "mac-0", mac_0 },
+    { "mac-in-header", mac_in_header },
+    { "mac-at-end", mac_at_end },
+    { "mac-too-late", mac_too_late },
+    { "mac-beyond-slot", mac_beyond_slot },
+    { "mac-beyond-ring", mac_beyond_ring },
+    { "snaplen-above-len", snaplen_above_len },
+    { "snaplen-above-slot", snaplen_above_slot },
+    { "snaplen-max", snaplen_max },
+    { "snaplen-wraps", snaplen_wraps },
+    { "len-below-snaplen", len_below_snaplen },
+    { "len-max", len_max, true },
+    { "all-ones", all_ones },
+};
+
+/* What is spoilt is told, and the next frame is as good as ever. */
+static void test_slot(const void *opaque)
+{
+    const SlotCase *c = opaque;
+    Rig r = {};
+    AfPacketRxFrame frame;
+
+    rig_open(&r);
+    rig_start(&r);
+    rig_map_ring(&r);
+    rig_send(&r, 1);
+    g_assert_true(af_packet_rx_ready(r.rx));
+    g_assert_cmpuint(r.ring->tp_len, ==, FRAME_LEN);
+    g_assert_cmpuint(r.ring->tp_snaplen, ==, FRAME_LEN);
+    c->spoil(r.ring);
+    g_assert_cmpint(af_packet_rx_next(r.rx, &frame), ==, 1);
+    if (c->shortened) {
+        g_assert_true(frame.info.no_room || frame.info.filtered);
+    } else {
+        g_assert_true(frame.info.impossible);
+    }
+    rig_send(&r, 2);
+    rig_expect(&r, 2);
+    g_assert_cmpint(af_packet_rx_next(r.rx, &frame), ==, 0);
+    rig_free(&r);
+}
+
+/* All slots are full, of nothing: that ends, and so does stopping. */
+static void test_ring_of_ones(void)
+{
+    Rig r = {};
+    AfPacketRxFrame frame;
+    int i;
+
+    rig_open(&r);
+    rig_start(&r);
+    rig_map_ring(&r);
+    memset(r.ring, 0xff, RING_SIZE);
+    for (i = 0; i < 10000; i++) {
+        g_assert_cmpint(af_packet_rx_next(r.rx, &frame), ==, 1);
+        g_assert_true(frame.info.impossible);
+    }
+    munmap(r.ring, RING_SIZE);
+    r.ring = NULL;
+    g_assert_cmpuint(af_packet_rx_stop(r.rx), >, 0);
+    rig_free(&r);
+}
+
+/* Frames that are said to be in the queue, and are not */
+static void test_ring_copy(void)
+{
+    Rig r = {};
+    AfPacketRxFrame frame;
+
+    rig_open(&r);
+    rig_start(&r);
+    rig_map_ring(&r);
+    rig_send(&r, 1);
+    rig_send(&r, 2);
+    r.ring->tp_status |= TP_STATUS_COPY;
+    g_assert_cmpint(af_packet_rx_next(r.rx, &frame), ==, 1);
+    rig_expect(&r, 2);
+    rig_free(&r);
+}
+
+/*
+ * Memory
+ */
+
+static int get_int(int fd, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+
+    getsockopt(fd, SOL_SOCKET, option, &value, &len);
+    return value;
+}
+
+static uint32_t queued_bytes(int fd)
+{
+    uint32_t meminfo[SK_MEMINFO_VARS] = {};
+    socklen_t len = sizeof(meminfo);
+
+    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &len),
+                    ==, 0);
+    return meminfo[SK_MEMINFO_RMEM_ALLOC];
+}
+
+/* Whatever net.core.rmem_max is */
+static void test_queue_size(void)
+{
+    Rig r = {};
+    int before;
+
+    rig_open(&r);
+    before = get_int(r.fd, SO_RCVBUF);
+    rig_start(&r);
+    g_assert_cmpint(get_int(r.fd, SO_RCVBUF), <=, QUEUE_SIZE_MAX);
+    g_assert_cmpint(get_int(r.fd, SO_RCVBUF), >=,
+                    MIN(before, QUEUE_SIZE_MAX));
+    rig_free(&r);
+}
+
+/*
+ * Have a socket with a receive buffer of @bytes that nobody has set, as where
+ * net.core.rmem_default is so much.  Returns: false if that can't be had.
+ */
+static bool set_default_rcvbuf(int fd, int bytes)
+{
+    const int unlocked = 0;
+
+    return setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes,
+                      sizeof(bytes)) == 0 &&
+           setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &unlocked,
+                      sizeof(unlocked)) == 0;
+}
+
+static bool can_set_default_rcvbuf(void)
+{
+    int fd = packet_socket(SOCK_RAW);
+    bool can = set_default_rcvbuf(fd, 64 * MiB);
+
+    close(fd);
+    return can;
+}
+
+/* Much waits already: some of it is taken, the rest is counted. */
+static void test_early(void)
+{
+    const int n_sent = 40000;
+    AfPacketRxFrame frame;
+    int n_taken = 0;
+    Rig r = {};
+    int i;
+
+    rig_open(&r);
+    g_assert_true(set_default_rcvbuf(r.fd, 64 * MiB));
+    for (i = 0; i < n_sent; i++) {
+        rig_send(&r, i);
+    }
+    g_assert_cmpuint(queued_bytes(r.fd), >, 16 * MiB);
+
+    rig_start(&r);
+    g_assert_cmpint(get_int(r.fd, SO_RCVBUF), <=, QUEUE_SIZE_MAX);
+    g_assert_cmpuint(queued_bytes(r.fd), ==, 0);
+    g_assert_true(af_packet_rx_has_ring(r.rx));
+    while (af_packet_rx_next(r.rx, &frame) > 0) {
+        g_assert_cmphex(frame.data[0], ==, n_taken & 0xff);
+        n_taken++;
+    }
+    g_assert_cmpint(n_taken + r.lost, ==, n_sent);
+    g_assert_cmpint(n_taken, >, 1000);
+    g_assert_cmpint(n_taken, <, EARLY_SIZE_MAX / FRAME_LEN);
+    rig_send(&r, 7);
+    rig_expect(&r, 7);
+    rig_free(&r);
+}
+
+/*
+ * Registration
+ */
+
+/*
+ * What is left to a network card
+ */
+
+/* A vnet header and TCP, @len bytes in all */
+static void put_tcp(uint8_t *buf, size_t len, uint8_t flags, uint8_t gso_type)
+{
+    const struct virtio_net_hdr hdr = {
+        .flags = flags,
+        .gso_type = gso_type,
+        .hdr_len = gso_type ? ETH_HLEN + 40 : 0,
+        .gso_size = gso_type ? 20 : 0,
+        .csum_start = flags ? ETH_HLEN + 20 : 0,
+        .csum_offset = flags ? 16 : 0,
+    };
+    uint8_t *frame = buf + sizeof(hdr), *ip = frame + ETH_HLEN;
+
+    memset(buf, 0, len);
+    memcpy(buf, &hdr, sizeof(hdr));
+    stw_be_p(frame + 12, ETH_P_IP);
+    ip[0] = 0x45;
+    stw_be_p(ip + 2, len - sizeof(hdr) - ETH_HLEN);
+    ip[8] = 64;
+    ip[9] = IPPROTO_TCP;
+    ip[20 + 12] = 5 << 4;
+}
+
+/* What the kernel says of the next frame that @fd receives */
+static uint32_t recv_status(int fd)
+{
+    uint8_t control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+    struct msghdr msg = {
+        .msg_control = control, .msg_controllen = sizeof(control),
+    };
+    struct tpacket_auxdata aux;
+
+    g_assert_cmpint(recvmsg(fd, &msg, 0), ==, 0);
+    g_assert_nonnull(CMSG_FIRSTHDR(&msg));
+    memcpy(&aux, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(aux));
+    return aux.tp_status;
+}
+
+static const struct {
+    uint8_t flags;
+    uint8_t gso_type;
+} offloads[] = {
+    { 0, VIRTIO_NET_HDR_GSO_NONE },
+    { VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_NONE },
+    { VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4 },
+    { 0, VIRTIO_NET_HDR_GSO_NONE },
+};
+
+/* It is told of each frame, be it short or long. */
+static void test_offloads(const void *opaque)
+{
+    const bool queue = GPOINTER_TO_INT(opaque);
+    const size_t lens[] = { 10 + ETH_HLEN + 40 + 50, 1000 };
+    const int on = 1, rcvbuf = 100000;
+    uint8_t buf[1000];
+    AfPacketRxFrame frame;
+    int other = packet_endpoint("lo", ETH_P_IP), i, k;
+    Rig r = {};
+
+    r.fd = packet_open("lo", ETH_P_IP);
+    r.peer = packet_endpoint("lo", 0);
+    set_vnet_hdr(r.peer);
+    g_assert_cmpint(setsockopt(r.fd, SOL_PACKET, PACKET_AUXDATA, &on,
+                               sizeof(on)), ==, 0);
+    g_assert_cmpint(setsockopt(other, SOL_PACKET, PACKET_AUXDATA, &on,
+                               sizeof(on)), ==, 0);
+    if (queue) {
+        g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf,
+                                   sizeof(rcvbuf)), ==, 0);
+    }
+    rig_start(&r);
+    g_assert_cmpint(af_packet_rx_has_ring(r.rx), ==, !queue);
+    for (i = 0; i < ARRAY_SIZE(offloads); i++) {
+        for (k = 0; k < ARRAY_SIZE(lens); k++) {
+            uint32_t status;
+
+            put_tcp(buf, lens[k], offloads[i].flags, offloads[i].gso_type);
+            g_assert_cmpint(send(r.peer, buf, lens[k], 0), ==, lens[k]);
+            g_assert_cmpint(af_packet_rx_next(r.rx, &frame), ==, 1);
+            g_assert_cmpuint(frame.len, ==, lens[k] - 10);
+            g_assert_cmpint(frame.info.csum_not_ready, ==,
+                            !!offloads[i].flags);
+            /* Linux 6.3 tells of TCP */
+            status = recv_status(other);
+            g_assert_cmpint(frame.info.gso_tcp, ==,
+                            !!(status & TP_STATUS_GSO_TCP));
+            g_assert_true(offloads[i].gso_type || !frame.info.gso_tcp);
+        }
+    }
+    close(other);
+    rig_free(&r);
+}
+
+/* With vnet headers there is no ring, which a frame could block. */
+static void test_vnet_hdr(void)
+{
+    Rig r = { .has_vnet_hdr = true };
+
+    rig_open(&r);
+    rig_start(&r);
+    g_assert_false(af_packet_rx_has_ring(r.rx));
+    rig_free(&r);
+}
+
+static void test_skip(const void *opaque)
+{
+    g_test_skip(skip_reason);
+}
+
+static void call(const void *opaque)
+{
+    ((GTestFunc)opaque)();
+}
+
+static void add_test(const char *group, const char *name, const void *data,
+                     GTestDataFunc func)
+{
+    g_autofree char *path = g_strdup_printf("/af-packet/rx/%s/%s", group,
+                                            name);
+
+    g_test_add_data_func(path, data, skip_reason ? test_skip : func);
+}
+
+int main(int argc, char **argv)
+{
+    int i;
+
+    skip_reason = netns_skip_reason();
+    g_test_init(&argc, &argv, NULL);
+
+    for (i = 0; i < ARRAY_SIZE(slot_cases); i++) {
+        add_test("slot", slot_cases[i].name, &slot_cases[i], test_slot);
+    }
+    add_test("ring", "ones", test_ring_of_ones, call);
+    add_test("ring", "copy", test_ring_copy, call);
+    add_test("offloads", "ring", GINT_TO_POINTER(false), test_offloads);
+    add_test("offloads", "queue", GINT_TO_POINTER(true), test_offloads);
+    add_test("memory", "vnet-hdr", test_vnet_hdr, call);
+    add_test("memory", "queue", test_queue_size, call);
+    /* Takes Linux 5.14, and more than privileges in a user namespace */
+    if (!skip_reason && can_set_default_rcvbuf()) {
+        add_test("memory", "early", test_early, call);
+    }
+    return g_test_run();
+}

@@ -1,0 +1,302 @@
+/*
+ * Unit tests of what QEMU changes in an AF_PACKET socket, and puts back
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * On real packet sockets, on loopback in a network namespace of the test's
+ * own; where there is none, the tests are skipped.
+ */
+#include "qemu/osdep.h"
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include "chardev/af-packet-state.h"
+#include "qemu/sockets.h"
+#include "af-packet-helpers.h"
+
+/* Linux 5.14 */
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+
+static const char *skip_reason;
+
+/*
+ * Options
+ */
+
+/* Returns: false if the kernel does not tell. */
+static bool get_int(int fd, int level, int name, int *value)
+{
+    socklen_t len = sizeof(*value);
+
+    return getsockopt(fd, level, name, value, &len) == 0;
+}
+
+static void set_int(int fd, int level, int name, int value)
+{
+    g_assert_cmpint(setsockopt(fd, level, name, &value, sizeof(value)),
+                    ==, 0);
+}
+
+static void assert_int(int fd, int level, int name, int expected)
+{
+    int value;
+
+    if (get_int(fd, level, name, &value)) {
+        g_assert_cmpint(value, ==, expected);
+    }
+}
+
+static const struct {
+    const char *name;
+    int option;
+    int values[3]; /* what the opener may have set, and QEMU may set */
+} options[] = {
+    { "auxdata", PACKET_AUXDATA, { 0, 1, 1 } },
+    { "version", PACKET_VERSION, { TPACKET_V1, TPACKET_V2, TPACKET_V3 } },
+    { "copy-thresh", PACKET_COPY_THRESH, { 0, 1, 1000 } }, /* read: 6.8 */
+};
+
+static void do_test_option(int i, int before, int during)
+{
+    int fd = open_good();
+    AfPacketState *state;
+
+    set_int(fd, SOL_PACKET, options[i].option, before);
+    state = af_packet_state_new(fd, "test");
+    g_assert_cmpint(af_packet_state_fd(state), ==, fd);
+    g_assert_cmpint(af_packet_state_set(state, SOL_PACKET, options[i].option,
+                                        during), ==, 0);
+    assert_int(fd, SOL_PACKET, options[i].option, during);
+    /* Changed twice */
+    g_assert_cmpint(af_packet_state_set(state, SOL_PACKET, options[i].option,
+                                        options[i].values[0]), ==, 0);
+    assert_int(fd, SOL_PACKET, options[i].option, options[i].values[0]);
+    af_packet_state_free(state);
+    assert_int(fd, SOL_PACKET, options[i].option, before);
+    close(fd);
+}
+
+static void test_option(const void *opaque)
+{
+    int i = GPOINTER_TO_INT(opaque), before, during;
+
+    for (before = 0; before < 3; before++) {
+        for (during = 0; during < 3; during++) {
+            do_test_option(i, options[i].values[before],
+                           options[i].values[during]);
+        }
+    }
+}
+
+/* What can't be set is told, and is not put back. */
+static void test_refused(void)
+{
+    int fd = open_rx_ring();
+    AfPacketState *state = af_packet_state_new(fd, "test");
+
+    g_assert_cmpint(af_packet_state_set(state, SOL_PACKET, PACKET_VERSION,
+                                        TPACKET_V2), ==, -EBUSY);
+    g_assert_cmpint(af_packet_state_set(state, SOL_SOCKET, -1, 0), ==,
+                    -ENOPROTOOPT);
+    af_packet_state_free(state);
+    assert_int(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V1);
+    close(fd);
+}
+
+/*
+ * Buffers: their length, and whether it was set (SO_BUF_LOCK)
+ */
+
+static void do_test_buffer(int name, int other, int opener, int bytes)
+{
+    int fd = open_good(), before, lock = -1, now;
+    AfPacketState *state;
+
+    /* The other buffer's state is not this one's */
+    set_int(fd, SOL_SOCKET, other, 10000);
+    if (opener) {
+        set_int(fd, SOL_SOCKET, name, opener);
+    }
+    g_assert_true(get_int(fd, SOL_SOCKET, name, &before));
+    get_int(fd, SOL_SOCKET, SO_BUF_LOCK, &lock);
+
+    state = af_packet_state_new(fd, "test");
+    g_assert_cmpint(af_packet_state_set_buf(state, name, bytes), ==, 0);
+    assert_int(fd, SOL_SOCKET, name, bytes);
+    af_packet_state_free(state);
+    assert_int(fd, SOL_SOCKET, name, before);
+    assert_int(fd, SOL_SOCKET, other, 20000);
+    if (get_int(fd, SOL_SOCKET, SO_BUF_LOCK, &now)) {
+        g_assert_cmpint(now, ==, lock);
+    }
+    close(fd);
+}
+
+static void test_buffers(void)
+{
+    static const int opener[] = { 0, 5000, 70000 };
+    int i;
+
+    for (i = 0; i < ARRAY_SIZE(opener); i++) {
+        do_test_buffer(SO_RCVBUF, SO_SNDBUF, opener[i], 100000);
+        do_test_buffer(SO_RCVBUF, SO_SNDBUF, opener[i], 20000);
+        do_test_buffer(SO_SNDBUF, SO_RCVBUF, opener[i], 100000);
+        do_test_buffer(SO_SNDBUF, SO_RCVBUF, opener[i], 20000);
+    }
+}
+
+/*
+ * The filter
+ */
+
+static struct sock_filter nothing[] = {
+    BPF_STMT(BPF_RET | BPF_K, 0),
+};
+
+/* What the opener has: frames of up to 60 bytes that have TEST_ETHERTYPE */
+static struct sock_filter something[] = {
+    BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TEST_ETHERTYPE, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, 60),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+};
+
+static const struct sock_fprog reject = { ARRAY_SIZE(nothing), nothing };
+static const struct sock_fprog opener = { ARRAY_SIZE(something), something };
+
+static void attach(int fd, const struct sock_fprog *prog)
+{
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, prog,
+                               sizeof(*prog)), ==, 0);
+}
+
+/* @prog: what the socket is to have, NULL for none */
+static void assert_filter(int fd, const struct sock_fprog *prog)
+{
+    struct sock_filter got[16];
+    socklen_t n = ARRAY_SIZE(got);
+
+    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, got, &n),
+                    ==, 0);
+    g_assert_cmpuint(n, ==, prog ? prog->len : 0);
+    if (prog) {
+        g_assert_cmpmem(got, n * sizeof(*got), prog->filter,
+                        prog->len * sizeof(*got));
+    }
+}
+
+static void do_test_filter(const struct sock_fprog *before, int changes)
+{
+    int fd = open_good();
+    AfPacketState *state;
+
+    if (before) {
+        attach(fd, before);
+    }
+    state = af_packet_state_new(fd, "test");
+    while (changes--) {
+        g_assert_cmpint(af_packet_state_set_filter(state, &reject), ==, 0);
+        assert_filter(fd, &reject);
+    }
+    af_packet_state_free(state);
+    assert_filter(fd, before);
+    close(fd);
+}
+
+static void test_filter(void)
+{
+    int changes;
+
+    for (changes = 0; changes < 3; changes++) {
+        do_test_filter(NULL, changes);
+        do_test_filter(&opener, changes);
+    }
+}
+
+static void test_filter_locked(void)
+{
+    int fd = open_good();
+    AfPacketState *state;
+
+    attach(fd, &opener);
+    set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
+    state = af_packet_state_new(fd, "test");
+    g_assert_cmpint(af_packet_state_set_filter(state, &reject), ==, -EPERM);
+    af_packet_state_free(state);
+    assert_filter(fd, &opener);
+    close(fd);
+}
+
+/*
+ * Who uses it
+ */
+
+static void assert_user(int fd, const char *expected)
+{
+    g_autofree char *user = af_packet_state_user(fd);
+
+    g_assert_cmpstr(user, ==, expected);
+}
+
+static void test_user(void)
+{
+    int a = open_good(), b = open_good(), duplicate = dup(a);
+    AfPacketState *state_a, *state_b;
+
+    assert_user(a, NULL);
+    state_a = af_packet_state_new(a, "a");
+    assert_user(a, "a");
+    assert_user(duplicate, "a");
+    assert_user(b, NULL);
+    state_b = af_packet_state_new(b, "b");
+    assert_user(a, "a");
+    assert_user(b, "b");
+    af_packet_state_free(state_a);
+    assert_user(duplicate, NULL);
+    assert_user(b, "b");
+    af_packet_state_free(state_b);
+    assert_user(b, NULL);
+    close(a);
+    close(b);
+    close(duplicate);
+}
+
+/*
+ * Registration
+ */
+
+static void test_skip(const void *opaque)
+{
+    g_test_skip(skip_reason);
+}
+
+static void call(const void *opaque)
+{
+    ((GTestFunc)opaque)();
+}
+
+static void add_test(const char *name, const void *data, GTestDataFunc func)
+{
+    g_autofree char *path = g_strdup_printf("/af-packet/state/%s", name);
+
+    g_test_add_data_func(path, data, skip_reason ? test_skip : func);
+}
+
+int main(int argc, char **argv)
+{
+    int i;
+
+    skip_reason = netns_skip_reason();
+    g_test_init(&argc, &argv, NULL);
+
+    for (i = 0; i < ARRAY_SIZE(options); i++) {
+        add_test(options[i].name, GINT_TO_POINTER(i), test_option);
+    }
+    add_test("refused", test_refused, call);
+    add_test("buffers", test_buffers, call);
+    add_test("filter", test_filter, call);
+    add_test("filter-locked", test_filter_locked, call);
+    add_test("user", test_user, call);
+    return g_test_run();
+}

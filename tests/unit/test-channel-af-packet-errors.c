@@ -1,0 +1,383 @@
+/*
+ * Unit tests of the channel on AF_PACKET sockets, when system calls fail
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Each call that the channel makes on its socket fails with each errno: once,
+ * or for good; when the channel is made, while it is at work, or when it is
+ * closed.  What passes leaves it at work; what lasts ends it, once; and
+ * nothing makes it spin.
+ *
+ * The sockets are real ones, on a veth pair in a network namespace of the
+ * test's own; where there is none, the tests are skipped.
+ */
+#include "qemu/osdep.h"
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include "chardev/channel-af-packet.h"
+#include "monitor/monitor.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/sockets.h"
+#include "af-packet-helpers.h"
+#include "af-packet-failing-calls.h"
+
+#define IFNAME "veth0"
+#define PEER "veth1"
+#define CAPTURE CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE
+#define INJECT CHARDEV_SOCKET_AF_PACKET_MODE_INJECT
+
+#define ERRNO_MAX 133       /* EHWPOISON */
+#define FRAME_LEN 60
+#define DEADLINE (10 * G_TIME_SPAN_SECOND)
+#define CALLS_MAX 5000      /* more of them are a spin */
+
+static const char *skip_reason;
+
+/* When they fail */
+#define AT_START 1
+#define AT_WORK 2
+#define ON_ERROR 4 /* which poll() reports: the link was down */
+#define AT_END 8
+#define ALWAYS (AT_START | AT_WORK | ON_ERROR | AT_END)
+
+static const struct {
+    const char *name;
+    Call call;
+    int when;
+    bool ring;              /* it is about a ring */
+} calls[] = {
+    { "recvmmsg", CALL_RECVMMSG, ALWAYS },
+    { "recv", CALL_RECV, ON_ERROR | AT_END },
+    { "send", CALL_SEND, AT_WORK },
+    { "getsockopt", CALL_GETSOCKOPT, ALWAYS },
+    { "setsockopt", CALL_SETSOCKOPT, AT_START | AT_END },
+    { "getsockname", CALL_GETSOCKNAME, ALWAYS },
+    { "ioctl", CALL_IOCTL, ALWAYS },
+    { "mmap", CALL_MMAP, AT_START, true },
+    { "timerfd_create", CALL_TIMERFD_CREATE, AT_START },
+    { "timerfd_settime", CALL_TIMERFD_SETTIME, AT_WORK },
+};
+
+/*
+ * What is said
+ */
+
+static int n_ends;
+
+int error_vprintf(const char *fmt, va_list ap)
+{
+    g_autofree char *text = g_strdup_vprintf(fmt, ap);
+
+    n_ends += strstr(text, "the connection has ended") != NULL;
+    return strlen(text);
+}
+
+int error_vprintf_unless_qmp(const char *fmt, va_list ap)
+{
+    return error_vprintf(fmt, ap);
+}
+
+/*
+ * The channel, and a reader
+ */
+
+typedef struct Rig {
+    ChardevSocketAfPacketMode mode;
+    QIOChannel *ioc;
+    int socket;             /* the opener's */
+    int fd;                 /* a duplicate of it */
+    int peer;
+    uint64_t n_read;        /* bytes */
+    bool eof;
+    bool hup;
+} Rig;
+
+static gboolean on_readable(QIOChannel *ioc, GIOCondition condition,
+                            gpointer opaque)
+{
+    Rig *r = opaque;
+    char buf[4096];
+    ssize_t len = qio_channel_read(ioc, buf, sizeof(buf), &error_abort);
+
+    r->n_read += MAX(len, 0);
+    r->eof = len == 0;
+    return !r->eof;
+}
+
+static gboolean on_hangup(QIOChannel *ioc, GIOCondition condition,
+                          gpointer opaque)
+{
+    Rig *r = opaque;
+
+    g_assert_false(r->hup);
+    r->hup = true;
+    return G_SOURCE_REMOVE;
+}
+
+static void add_watch(Rig *r, GIOCondition condition, QIOChannelFunc func)
+{
+    GSource *watch = qio_channel_create_watch(r->ioc, condition);
+
+    g_source_set_callback(watch, (GSourceFunc)func, r, NULL);
+    g_source_attach(watch, NULL);
+    g_source_unref(watch);
+}
+
+/* Without a ring, to set one up takes much longer than all the rest */
+static void rig_open(Rig *r, ChardevSocketAfPacketMode mode, bool ring)
+{
+    const int chosen = 100000;
+
+    *r = (Rig) { .mode = mode };
+    r->peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    r->socket = packet_open(IFNAME, mode == CAPTURE ? TEST_ETHERTYPE : 0);
+    if (!ring) {
+        g_assert_cmpint(setsockopt(r->socket, SOL_SOCKET, SO_RCVBUF, &chosen,
+                                   sizeof(chosen)), ==, 0);
+    }
+}
+
+static void drain(int fd)
+{
+    char frame[FRAME_LEN];
+
+    while (__real_recv(fd, frame, sizeof(frame), MSG_DONTWAIT) >= 0 ||
+           errno == ENETDOWN) {
+        continue;
+    }
+}
+
+static void rig_connect(Rig *r)
+{
+    QIOChannelSocket *sioc = qio_channel_socket_new();
+    QIOChannelAfPacket *ioc;
+
+    r->eof = r->hup = false;
+    r->n_read = 0;
+    /* Not by qio_channel_socket_new_fd(), whose calls are not the channel's */
+    r->fd = sioc->fd = dup(r->socket);
+    ioc = qio_channel_af_packet_new(sioc, r->mode, "test",
+                                    &(ChardevAfPacketStats) {});
+    r->ioc = QIO_CHANNEL(ioc);
+    object_unref(OBJECT(sioc));
+    qio_channel_af_packet_attach(ioc, NULL);
+    add_watch(r, G_IO_IN, on_readable);
+    add_watch(r, G_IO_HUP, on_hangup);
+}
+
+static void rig_disconnect(Rig *r)
+{
+    qio_channel_close(r->ioc, &error_abort);
+    object_unref(OBJECT(r->ioc));
+    /* The watches on it may still be there */
+    while (g_source_remove_by_user_data(r)) {
+        continue;
+    }
+    g_assert_cmpint(fcntl(r->fd, F_GETFD), <, 0);
+    drain(r->socket);
+    drain(r->peer);
+}
+
+static void rig_close(Rig *r)
+{
+    close(r->socket);
+    close(r->peer);
+}
+
+/* A frame's record in one direction or the other; it need not get through */
+static void offer_frame(Rig *r)
+{
+    uint8_t record[4 + FRAME_LEN] = { 0, 0, 0, FRAME_LEN };
+    uint8_t *frame = record + 4;
+    Error *err = NULL;
+
+    frame[12] = TEST_ETHERTYPE >> 8;
+    frame[13] = TEST_ETHERTYPE & 0xff;
+    if (r->mode == CAPTURE) {
+        g_assert_cmpint(__real_send(r->peer, frame, FRAME_LEN, 0), ==,
+                        FRAME_LEN);
+    } else if (qio_channel_write(r->ioc, (char *)record, sizeof(record),
+                                 &err) < 0) {
+        error_free(err);
+    }
+}
+
+static void run_main_loop(void)
+{
+    int budget = CALLS_MAX;
+
+    while (budget-- && g_main_context_iteration(NULL, false)) {
+        continue;
+    }
+}
+
+static bool has_come_through(Rig *r, uint64_t n_read)
+{
+    char frame[FRAME_LEN];
+
+    return r->mode == INJECT ?
+           __real_recv(r->peer, frame, sizeof(frame), MSG_DONTWAIT) >= 0 :
+           r->n_read > n_read;
+}
+
+/* Frames come through, in the end: the link may just have come up again. */
+static void assert_works(Rig *r)
+{
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    uint64_t n_read = r->n_read;
+
+    do {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        offer_frame(r);
+        run_main_loop();
+    } while (!has_come_through(r, n_read));
+}
+
+/*
+ * The test
+ */
+
+/* Those that tell of nothing wrong, and pass */
+static bool passes(int err)
+{
+    return err == EAGAIN || err == EINTR || err == ENETDOWN ||
+           err == ENOMSG || err == ENOBUFS || err == ENOMEM;
+}
+
+/* With a vnet header, it tells of a frame */
+static bool may_be_a_frame(Rig *r, int err)
+{
+    int on = 0;
+    socklen_t len = sizeof(on);
+
+    return err == EINVAL &&
+           __real_getsockopt(r->fd, SOL_PACKET, PACKET_VNET_HDR, &on,
+                             &len) == 0 && on;
+}
+
+/* Who hears these waits for poll(), or tries again. */
+static bool makes_no_sense(int err, int times)
+{
+    return times == FOR_GOOD && (err == EAGAIN || err == EINTR);
+}
+
+/* It may have ended, but only once, and for good: nothing is read then. */
+static void assert_ended_once(Rig *r)
+{
+    uint64_t n_read = r->n_read;
+
+    g_assert_cmpint(n_ends, ==, r->hup);
+    if (n_ends) {
+        offer_frame(r);
+        run_main_loop();
+        g_assert_cmpint(n_ends, ==, 1);
+        g_assert_cmpuint(r->n_read, ==, n_read);
+        g_assert_true(r->mode == INJECT || r->eof);
+    }
+}
+
+static void do_test(Rig *r, int i, int err, int times, int when)
+{
+    Call call = calls[i].call;
+    bool receiving = r->mode == CAPTURE && call == CALL_RECVMMSG;
+
+    n_ends = 0;
+    fail_calls(when == AT_START ? call : CALL_NONE, err, times);
+    rig_connect(r);
+    fail_calls(CALL_NONE, 0, 0);
+    if (when == ON_ERROR) {
+        link_set_up(IFNAME, false);
+        link_set_up(IFNAME, true);
+    }
+    fail_calls(when == AT_END ? CALL_NONE : call, err, times);
+    offer_frame(r);
+    run_main_loop();
+    offer_frame(r);
+    run_main_loop();
+
+    if (receiving && may_be_a_frame(r, err)) {
+        /* There could be as many */
+        g_assert_cmpint(n_ends, ==, 0);
+    } else {
+        g_assert_cmpint(count_calls(), <, CALLS_MAX);
+    }
+    if (receiving && !may_be_a_frame(r, err) &&
+        when & (AT_START | AT_WORK)) {
+        g_assert_cmpint(n_ends, ==, times == FOR_GOOD || !passes(err));
+    }
+    fail_calls(CALL_NONE, 0, 0);
+    assert_ended_once(r);
+    if (!n_ends && times == 1) {
+        assert_works(r);
+    }
+    if (when == AT_END) {
+        fail_calls(call, err, times);
+    }
+    rig_disconnect(r);
+    g_assert_cmpint(count_calls(), <, CALLS_MAX);
+    fail_calls(CALL_NONE, 0, 0);
+}
+
+static void test_errnos(Rig *r, int i, int when)
+{
+    int err;
+
+    for (err = 1; err <= ERRNO_MAX; err++) {
+        do_test(r, i, err, 1, when);
+        if (!makes_no_sense(err, FOR_GOOD)) {
+            do_test(r, i, err, FOR_GOOD, when);
+        }
+    }
+}
+
+static void test_call(const void *opaque)
+{
+    int i = GPOINTER_TO_INT(opaque), mode, when;
+    Rig r;
+
+    veth_add(IFNAME, PEER);
+    for (mode = 0; mode < CHARDEV_SOCKET_AF_PACKET_MODE__MAX; mode++) {
+        rig_open(&r, mode, calls[i].ring);
+        for (when = AT_START; when <= AT_END; when *= 2) {
+            if (calls[i].when & when) {
+                test_errnos(&r, i, when);
+            }
+        }
+        rig_close(&r);
+    }
+    link_remove(IFNAME);
+}
+
+/*
+ * Registration
+ */
+
+static void test_skip(const void *opaque)
+{
+    g_test_skip(skip_reason);
+}
+
+int main(int argc, char **argv)
+{
+    int i;
+
+    signal(SIGPIPE, SIG_IGN);
+    skip_reason = netns_skip_reason();
+
+    qemu_init_main_loop(&error_abort);
+    socket_init();
+    g_test_init(&argc, &argv, NULL);
+    module_call_init(MODULE_INIT_QOM);
+
+    for (i = 0; i < ARRAY_SIZE(calls); i++) {
+        g_autofree char *path =
+            g_strdup_printf("/channel-af-packet/errors/%s", calls[i].name);
+
+        g_test_add_data_func(path, GINT_TO_POINTER(i),
+                             skip_reason ? test_skip : test_call);
+    }
+    return g_test_run();
+}
