@@ -21,8 +21,8 @@
 #define FLUSH_BUDGET 64 /* frames */
 
 /* In microseconds */
-#define RETRY_INTERVAL (100 * 1000) /* if nothing else tells when */
-#define CARRIER_INTERVAL (250 * 1000)
+#define RETRY_INTERVAL (10 * 1000) /* should nothing else tell when */
+#define CARRIER_INTERVAL (100 * 1000)
 
 struct AfPacketInject {
     AfPacketPort *port;
@@ -55,6 +55,18 @@ static bool is_refusal(int err)
     return err == -ENOBUFS || err == -ENOMEM;
 }
 
+/* Returns: false if nothing of ours is on its way. */
+static bool wait_for_departure(AfPacketInject *inj)
+{
+    const int fd = inj->port->fd;
+
+    if (!af_packet_socket_sends(fd)) {
+        return false;
+    }
+    af_packet_departures_watch(&inj->departures);
+    return af_packet_socket_sends(fd); /* the last one may just have left */
+}
+
 /*
  * The queueing discipline may refuse a frame because it is full; but a policy
  * that drops this very frame, or one that can't ever take a frame of this
@@ -67,13 +79,12 @@ static bool is_refusal(int err)
  */
 static int send_or_wait(AfPacketInject *inj, const uint8_t *data, size_t len)
 {
-    const int fd = inj->port->fd;
-    bool alone = inj->wait_for_qdisc && !af_packet_socket_sends(fd);
+    bool alone = inj->wait_for_qdisc &&
+                 !af_packet_socket_sends(inj->port->fd);
     int err = send_now(inj, data, len);
 
     if (is_refusal(err) && !alone) {
-        af_packet_departures_watch(&inj->departures);
-        if (af_packet_socket_sends(fd)) {
+        if (wait_for_departure(inj)) {
             return MUST_WAIT;
         }
         err = send_now(inj, data, len);
@@ -155,6 +166,9 @@ static bool send_frame(AfPacketInject *inj, const uint8_t *data, size_t len)
 
     inj->wait_for_room = err == -EAGAIN;
     inj->wait_for_qdisc = err == MUST_WAIT;
+    if (!inj->wait_for_qdisc) {
+        af_packet_departures_unwatch(&inj->departures);
+    }
     if (inj->wait_for_room || inj->wait_for_qdisc) {
         return false;
     }
@@ -177,15 +191,11 @@ static bool send_frame(AfPacketInject *inj, const uint8_t *data, size_t len)
     return true;
 }
 
-/* Decide when to go on with what waits. */
+/* Decide when to go on with what waits, whatever happens. */
 static void schedule_flush(AfPacketInject *inj)
 {
-    if (inj->wait_for_qdisc) {
-        inj->flush_at = g_get_monotonic_time() + RETRY_INTERVAL;
-    } else {
-        inj->flush_at = 0;
-        af_packet_departures_unwatch(&inj->departures);
-    }
+    inj->flush_at = inj->wait_for_qdisc ?
+                    g_get_monotonic_time() + RETRY_INTERVAL : 0;
 }
 
 static void enqueue(AfPacketInject *inj, const uint8_t *data, size_t len)
@@ -324,9 +334,10 @@ void af_packet_inject_stop(AfPacketInject *inj)
     af_packet_inject_drop_partial(inj);
     af_packet_port_drop_detached(inj->port, inj->txq.n_frames);
     af_packet_txq_clear(&inj->txq);
+    af_packet_departures_unwatch(&inj->departures);
     inj->wait_for_room = false;
     inj->wait_for_qdisc = false;
-    schedule_flush(inj);
+    inj->flush_at = 0;
 }
 
 void af_packet_inject_free(AfPacketInject *inj)

@@ -112,7 +112,7 @@ class Qmp(Monitor):
 
     def test_refusal_without_words(self):
         for reason in ("no", None, 17, [], {}, {"desc": None}):
-            with self.subTest(reason), self.handing_over("one") as launcher:
+            with self.handing_over("one") as launcher:
                 client = self.negotiate()
                 self.expect(client, "getfd", fdname="one")
                 self.write(client, {"error": reason})

@@ -45,14 +45,14 @@ except OSError:
 class Threads(WithCopy):
     """No thread keeps a privilege, nor does a process that helps."""
 
-    def check_threads(self, pid):
-        """Expect that no thread can do anything; return how many there are."""
+    def check_threads(self, pid, count, way):
+        """Expect so many threads, and that none of them can do anything."""
         statuses = threads_of(pid)
+        self.assertEqual(len(statuses), count, way)
         for status in statuses:
             for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
-                self.assertEqual(status[name], [NO_CAPABILITIES], name)
-            self.assertEqual(status["NoNewPrivs"], ["1"])
-        return len(statuses)
+                self.assertEqual(status[name], [NO_CAPABILITIES], (way, name))
+            self.assertEqual(status["NoNewPrivs"], ["1"], way)
 
     @contextlib.contextmanager
     def started(self, *arguments):
@@ -82,21 +82,21 @@ class Threads(WithCopy):
         for name, start in self.ways().items():
             own = 0 if name == "root" or not lab.is_root else lab.NOBODY
             server = self.silent_monitor(self.folder / name, own)
-            with self.subTest(name), server, self.started(
+            with server, self.started(
                     *start, "--socket=ifname=lo", "--fdname=one",
                     f"--qmp={server.getsockname()}") as launcher:
                 client, _ = server.accept()
                 with client:
-                    self.assertEqual(self.check_threads(launcher.pid), 1)
+                    self.check_threads(launcher.pid, 1, name)
 
     @needs_libpcap
     def test_filter_that_is_compiled(self):
         for name, start in self.ways().items():
-            with self.subTest(name), self.started(
+            with self.started(
                     *start, f"--socket=fd=10,ifname=lo,filter={LONG_FILTER}",
                     "true") as launcher:
                 self.wait_for_child(launcher)
-                self.assertEqual(self.check_threads(launcher.pid), 2)
+                self.check_threads(launcher.pid, 2, name)
 
     def wait_for_child(self, launcher):
         """Wait until a launcher has started the process that compiles."""

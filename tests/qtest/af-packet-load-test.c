@@ -11,6 +11,7 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <poll.h>
+#include <sched.h>
 #include "af-packet-relay.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
@@ -228,6 +229,108 @@ static void test_slow_quit(const void *opaque)
     g_assert_cmpint(g_get_monotonic_time() - start, <, G_USEC_PER_SEC);
     relay_stop(&f.relay);
     g_thread_join(f.writer);
+    link_remove(QEMU_IF);
+}
+
+/* --- Cases: senders on several processors --- */
+
+#define SENDERS_MAX 4
+#define FRAMES_EACH 2000
+#define SENDER_SHIFT 16
+
+typedef struct Sender {
+    GThread *thread;
+    int number;             /* of the processor, too */
+    int fd;
+    bool received[FRAMES_EACH];
+} Sender;
+
+static gpointer send_frames(gpointer opaque)
+{
+    Sender *s = opaque;
+    cpu_set_t processor;
+    uint8_t frame[FRAME_MAX];
+    uint32_t i;
+
+    CPU_ZERO(&processor);
+    CPU_SET(s->number, &processor);
+    g_assert_cmpint(sched_setaffinity(0, sizeof(processor), &processor), ==,
+                    0);
+    for (i = 0; i < FRAMES_EACH; i++) {
+        size_t len = frame_fill(frame, s->number << SENDER_SHIFT | i);
+
+        /* ENOBUFS: the interface counts it as dropped (veth, Linux 6.18) */
+        g_assert_true(send(s->fd, frame, len, 0) == len || errno == ENOBUFS);
+    }
+    return NULL;
+}
+
+/* A record is of a frame that was sent, and that has not come yet. */
+static void read_sent_record(Relay *relay, Sender *senders, int n_senders)
+{
+    uint8_t frame[FRAME_MAX], expected[FRAME_MAX];
+    uint32_t len, seq;
+    Sender *s;
+
+    record_read_socket(&relay->rec, frame, RECORD_HEADER);
+    len = ldl_be_p(frame);
+    g_assert_cmpuint(len, <=, FRAME_MAX);
+    record_read_socket(&relay->rec, frame, len);
+    seq = ldl_be_p(frame + ETH_ALEN + 2);
+    g_assert_cmpuint(frame_fill(expected, seq), ==, len);
+    g_assert_cmpmem(frame, len, expected, len);
+
+    g_assert_cmpuint(seq >> SENDER_SHIFT, <, n_senders);
+    s = &senders[seq >> SENDER_SHIFT];
+    seq &= (1 << SENDER_SHIFT) - 1;
+    g_assert_cmpuint(seq, <, FRAMES_EACH);
+    g_assert_false(s->received[seq]);
+    s->received[seq] = true;
+}
+
+/*
+ * Frames of senders on several processors pass in any order, and none twice;
+ * those that do not are counted.
+ */
+static void test_senders(const void *opaque)
+{
+    const int n = MIN(sysconf(_SC_NPROCESSORS_ONLN), SENDERS_MAX);
+    const int64_t end = g_get_monotonic_time() +
+                        DRAIN_SEC * G_TIME_SPAN_SECOND;
+    g_autofree Sender *senders = g_new0(Sender, n);
+    struct pollfd readable = { .events = POLLIN };
+    uint64_t received = 0, lost = 0;
+    Relay relay;
+    int i;
+
+    veth_add(QEMU_IF, TEST_IF);
+    relay_start_inherited(&relay, "capture",
+                          packet_open(QEMU_IF, TEST_ETHERTYPE));
+    relay_attach(&relay);
+    for (i = 0; i < n; i++) {
+        senders[i].number = i;
+        senders[i].fd = packet_endpoint(TEST_IF, 0);
+        senders[i].thread = g_thread_new("sender", send_frames, &senders[i]);
+    }
+    readable.fd = relay.rec;
+    while (received + lost < n * FRAMES_EACH) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        if (poll(&readable, 1, 100) > 0) {
+            read_sent_record(&relay, senders, n);
+            received++;
+        } else {
+            lost = chardev_stat(relay.qts, "dropped-kernel") +
+                   link_rx_dropped(QEMU_IF);
+        }
+    }
+    g_assert_cmpuint(received + lost, ==, n * FRAMES_EACH);
+    g_assert_cmpuint(chardev_stat(relay.qts, "frames"), ==, received);
+    g_assert_cmpuint(received, >, WINDOW);
+    for (i = 0; i < n; i++) {
+        g_thread_join(senders[i].thread);
+        close(senders[i].fd);
+    }
+    relay_stop(&relay);
     link_remove(QEMU_IF);
 }
 
@@ -551,6 +654,7 @@ int main(int argc, char **argv)
         add_test("bad-stream", "nonsense", NULL, test_nonsense);
         add_test("bad-stream", "half", NULL, test_half_record);
     }
+    add_test("senders", "capture", NULL, test_senders);
     add_test("counters", "capture", "capture", test_counters);
     add_test("counters", "inject", "inject", test_counters);
     add_test("counters", "kernel-drops", NULL, test_kernel_drops);

@@ -203,6 +203,16 @@ void link_rename(const char *ifname, const char *name)
     g_assert_cmpint(link_do(&req), ==, 0);
 }
 
+void link_set_dormant(const char *ifname)
+{
+    const uint8_t mode = 1; /* a supplicant sets it up, when it is ready */
+    LinkRequest req;
+
+    link_request(&req, RTM_NEWLINK, 0, ifname);
+    link_put(&req, IFLA_LINKMODE, &mode, sizeof(mode));
+    g_assert_cmpint(link_do(&req), ==, 0);
+}
+
 void link_remove(const char *ifname)
 {
     LinkRequest req;
@@ -319,6 +329,23 @@ int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
 {
     return link_set_tbf(ifname, NLM_F_CREATE | NLM_F_EXCL, rate, burst,
                         limit);
+}
+
+int link_add_bfifo(const char *ifname, uint32_t limit)
+{
+    const struct tc_fifo_qopt opt = { .limit = limit };
+    LinkRequest req = {
+        .nh.nlmsg_len = NLMSG_LENGTH(sizeof(struct tcmsg)),
+        .nh.nlmsg_type = RTM_NEWQDISC,
+        .nh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
+                          NLM_F_EXCL,
+        .tc.tcm_ifindex = if_nametoindex(ifname),
+        .tc.tcm_parent = TC_H_ROOT,
+    };
+
+    link_put_string(&req, TCA_KIND, "bfifo");
+    link_put(&req, TCA_OPTIONS, &opt, sizeof(opt));
+    return link_do(&req);
 }
 
 void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,

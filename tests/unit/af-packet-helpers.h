@@ -45,6 +45,14 @@ void link_set_mtu(const char *ifname, uint32_t mtu);
 void link_rename(const char *ifname, const char *name);
 
 /**
+ * link_set_dormant:
+ * @ifname: an interface that is down
+ *
+ * Once up, it will send, but not say that it is running.
+ */
+void link_set_dormant(const char *ifname);
+
+/**
  * link_remove:
  * @ifname: an interface; a veth device goes with its peer
  */
@@ -104,6 +112,17 @@ int tap_create(const char *ifname, bool vnet_hdr);
  */
 int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
                  uint32_t limit);
+
+/**
+ * link_add_bfifo:
+ * @ifname: an interface
+ * @limit: bytes that may wait in the kernel
+ *
+ * Have the interface's frames wait in a queue that is as short as that.
+ *
+ * Returns: 0, or a negative errno if the kernel has no such queue.
+ */
+int link_add_bfifo(const char *ifname, uint32_t limit);
 
 /**
  * link_change_tbf:

@@ -16,6 +16,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include "chardev/af-packet-socket.h"
 #include "chardev/af-packet-txq.h"
@@ -1522,6 +1523,92 @@ static void test_link_peer_down(const void *opaque)
     rig_free(&r);
 }
 
+static bool is_running(int fd)
+{
+    struct ifreq ifr = { .ifr_name = IFNAME };
+
+    g_assert_cmpint(ioctl(fd, SIOCGIFFLAGS, &ifr), ==, 0);
+    return ifr.ifr_flags & IFF_RUNNING;
+}
+
+/*
+ * Write records until the counter at @offset goes up, which it has to within a
+ * second or, as the kernel itself may take one to tell, two.
+ */
+static void write_until_counted(Rig *r, size_t offset)
+{
+    int64_t end = g_get_monotonic_time() + 2 * G_TIME_SPAN_SECOND;
+    ChardevAfPacketStats stats = rig_stats(r);
+    uint64_t *counter = (uint64_t *)((char *)&stats + offset);
+    uint64_t before = *counter;
+
+    while (*counter == before) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        rig_write_record(r, 60, 1);
+        g_main_context_iteration(NULL, false);
+        stats = rig_stats(r);
+    }
+}
+
+/* Frames that go nowhere are sent, but counted apart. */
+static void test_no_carrier(void)
+{
+    const size_t frames = offsetof(ChardevAfPacketStats, frames);
+    const size_t lost = offsetof(ChardevAfPacketStats, no_carrier_frames);
+    ChardevAfPacketStats before, after;
+    Rig r;
+    int i;
+
+    rig_init(&r, INJECT, 0);
+    assert_passes(&r, 1);
+    g_assert_cmpuint(rig_stats(&r).no_carrier_frames, ==, 0);
+    for (i = 0; i < 2; i++) {
+        link_set_up(PEER, false);
+        write_until_counted(&r, lost);
+        before = rig_stats(&r);
+        rig_write_record(&r, 60, 1);
+        after = rig_stats(&r);
+        g_assert_cmpuint(after.no_carrier_frames, ==,
+                         before.no_carrier_frames + 1);
+        g_assert_cmpuint(after.frames, ==, before.frames);
+        g_assert_cmpuint(after.bytes, ==, before.bytes);
+        /* At first the kernel may have refused some */
+        g_assert_cmpuint(all_dropped(&after), ==, all_dropped(&before));
+
+        veth_bring_up(IFNAME, PEER);
+        write_until_counted(&r, frames);
+        before = rig_stats(&r);
+        rig_write_record(&r, 60, 1);
+        after = rig_stats(&r);
+        g_assert_cmpuint(after.no_carrier_frames, ==,
+                         before.no_carrier_frames);
+        g_assert_cmpuint(after.frames, ==, before.frames + 1);
+    }
+    rig_free(&r);
+}
+
+/* A dormant interface has a carrier, though it is not said to be running. */
+static void test_dormant(void)
+{
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    Rig r = { .mode = INJECT };
+
+    g_assert_cmpint(veth_create(IFNAME, PEER), ==, 0);
+    link_set_dormant(IFNAME);
+    veth_bring_up(IFNAME, PEER);
+    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    rig_connect(&r, packet_open(IFNAME, 0), &(ChardevAfPacketStats) {});
+    while (is_running(r.fd)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+    g_assert_true(af_packet_socket_has_carrier(r.fd));
+    rig_write_record(&r, 60, 1);
+    peer_expect(&r, 60, 1);
+    g_assert_cmpuint(rig_stats(&r).frames, ==, 1);
+    g_assert_cmpuint(rig_stats(&r).no_carrier_frames, ==, 0);
+    rig_free(&r);
+}
+
 /* The channel ends within two seconds, and says so for as long as it is. */
 static void assert_ends(Rig *r)
 {
@@ -2107,6 +2194,8 @@ static void add_link_tests(void)
         add_test("link/delete-first", c->name, c, test_link_delete_first);
     }
     add_simple_test("link", "delete-unread", test_link_delete_unread);
+    add_simple_test("link", "no-carrier", test_no_carrier);
+    add_simple_test("link", "dormant", test_dormant);
 }
 
 int main(int argc, char **argv)

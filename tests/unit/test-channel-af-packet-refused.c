@@ -1,0 +1,419 @@
+/*
+ * Unit tests of the QIOChannel for AF_PACKET: frames that an interface refuses
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A frame that is refused for good looks like one for which there is no room
+ * just now, and must not hold up the others.  How fast these pass is compared
+ * with a loop of send() that does what there is to do, and nothing else: after
+ * ENOBUFS it waits until nothing of its own is on its way, and tries once
+ * more.
+ */
+#include "qemu/osdep.h"
+#include <linux/if_packet.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include "chardev/channel-af-packet.h"
+#include "io/channel-socket.h"
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/sockets.h"
+#include "qemu/units.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "af-packet-helpers.h"
+#include "af-packet-layers.h"
+
+#define IFNAME "veth0"
+#define PEER "veth1"
+#define DEADLINE (20 * G_TIME_SPAN_SECOND)
+
+#define N_FRAMES 1000
+#define FRAME_MAX 4000
+#define AT_ONCE (64 * KiB) /* of records, as sockets are read */
+#define ROUNDS 10 /* the best one counts: others use the processor, too */
+
+static const char *skip_reason;
+
+/*
+ * The channel
+ */
+
+typedef struct Rig {
+    QIOChannelAfPacket *ioc;
+    int fd;                  /* the channel's socket */
+    size_t vnet_hdr_len;
+} Rig;
+
+static void rig_init(Rig *r)
+{
+    const ChardevAfPacketStats none = {};
+    QIOChannelSocket *sioc;
+
+    r->fd = packet_open(IFNAME, 0);
+    if (r->vnet_hdr_len) {
+        int on = 1;
+
+        g_assert_cmpint(setsockopt(r->fd, SOL_PACKET, PACKET_VNET_HDR, &on,
+                                   sizeof(on)), ==, 0);
+    }
+    sioc = qio_channel_socket_new_fd(r->fd, &error_abort);
+    r->ioc = qio_channel_af_packet_new(sioc,
+                                       CHARDEV_SOCKET_AF_PACKET_MODE_INJECT,
+                                       "test", &none);
+    object_unref(OBJECT(sioc));
+    qio_channel_af_packet_attach(r->ioc, NULL);
+}
+
+static void rig_free(Rig *r)
+{
+    qio_channel_close(QIO_CHANNEL(r->ioc), &error_abort);
+    object_unref(OBJECT(r->ioc));
+}
+
+static ChardevAfPacketStats rig_stats(Rig *r)
+{
+    ChardevAfPacketStats stats;
+
+    qio_channel_af_packet_get_stats(r->ioc, &stats);
+    return stats;
+}
+
+/* Append a record. */
+static void rig_append(const Rig *r, GByteArray *stream, const uint8_t *data,
+                       size_t len)
+{
+    uint8_t head[8];
+
+    stl_be_p(head, len);
+    stl_be_p(head + 4, r->vnet_hdr_len);
+    g_byte_array_append(stream, head, r->vnet_hdr_len ? 8 : 4);
+    g_byte_array_append(stream, data, len);
+}
+
+/* Write all of @stream, and let the main loop do what there is to do. */
+static void rig_write(Rig *r, const GByteArray *stream)
+{
+    size_t at, len;
+
+    for (at = 0; at < stream->len; at += len) {
+        len = MIN(stream->len - at, AT_ONCE);
+        g_assert_cmpint(qio_channel_write(QIO_CHANNEL(r->ioc),
+                                          (const char *)stream->data + at, len,
+                                          &error_abort), ==, len);
+        g_main_context_iteration(NULL, false);
+    }
+}
+
+static gboolean on_tick(gpointer opaque)
+{
+    return G_SOURCE_CONTINUE;
+}
+
+/* Run the main loop until nothing waits in the channel. */
+static void rig_finish(Rig *r)
+{
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    guint tick = g_timeout_add(1000, on_tick, NULL);
+
+    while (rig_stats(r).queue_frames) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_main_context_iteration(NULL, true);
+    }
+    g_source_remove(tick);
+}
+
+/*
+ * Frames of two lengths, the one as a rule refused
+ */
+
+typedef struct Mix {
+    const char *name;
+    size_t good_len;
+    size_t bad_len;
+    int every;               /* how many frames have one that is bad */
+    /* Returns: false if the kernel has no such interface. */
+    bool (*add)(const struct Mix *mix);
+} Mix;
+
+/* A policy of the queue: no frame of 600 bytes or more */
+static bool add_bfifo(const Mix *mix)
+{
+    veth_add(IFNAME, PEER);
+    return link_add_bfifo(IFNAME, 600) == 0;
+}
+
+/* The other end takes less. */
+static bool add_peer_mtu(const Mix *mix)
+{
+    veth_add(IFNAME, PEER);
+    link_set_mtu(IFNAME, 9000);
+    return true;
+}
+
+/* A slow interface, with a burst that longer frames don't fit in */
+static bool add_tbf(const Mix *mix)
+{
+    veth_add(IFNAME, PEER);
+    return link_add_tbf(IFNAME, 4 * MiB, 600, MiB) == 0;
+}
+
+/* And one that has room for few frames, too */
+static bool add_short_tbf(const Mix *mix)
+{
+    veth_add(IFNAME, PEER);
+    return link_add_tbf(IFNAME, 4 * MiB, 600, 1000) == 0;
+}
+
+static const Mix mixes[] = {
+    { "peer-mtu/half", 200, FRAME_MAX, 2, add_peer_mtu },
+    { "peer-mtu/tenth", 200, FRAME_MAX, 10, add_peer_mtu },
+    { "peer-mtu/most", 200, FRAME_MAX, N_FRAMES, add_peer_mtu },
+    { "bfifo/half", 200, 1000, 2, add_bfifo },
+    { "bfifo/tenth", 200, 1000, 10, add_bfifo },
+    { "bfifo/all", 1000, 1000, 1, add_bfifo },
+    { "tbf/half", 200, 1000, 2, add_tbf },
+    { "tbf/tenth", 200, 1000, 10, add_tbf },
+    { "short-tbf/none", 200, 200, 1, add_short_tbf },
+    { "short-tbf/half", 200, 1000, 2, add_short_tbf },
+    { "short-tbf/tenth", 200, 1000, 10, add_short_tbf },
+};
+
+static bool is_bad(const Mix *mix, int i)
+{
+    return i % mix->every == 0 && mix->bad_len != mix->good_len;
+}
+
+/* What becomes of the frames, and how long it takes */
+typedef struct Outcome {
+    int passed;
+    int refused;
+    int64_t usec;
+} Outcome;
+
+static void wait_until_alone(int fd)
+{
+    int bytes;
+
+    do {
+        g_assert_cmpint(ioctl(fd, SIOCOUTQ, &bytes), ==, 0);
+    } while (bytes > 0);
+}
+
+/* The loop to compare with */
+static Outcome send_in_loop(const Mix *mix, const uint8_t *frame)
+{
+    int fd = packet_open(IFNAME, 0), i;
+    Outcome o = { .usec = -g_get_monotonic_time() };
+
+    for (i = 0; i < N_FRAMES; i++) {
+        size_t len = is_bad(mix, i) ? mix->bad_len : mix->good_len;
+        bool sent = send(fd, frame, len, MSG_DONTWAIT) == len;
+
+        if (!sent) {
+            g_assert_true(errno == ENOBUFS || errno == EAGAIN);
+            wait_until_alone(fd);
+            sent = send(fd, frame, len, MSG_DONTWAIT) == len;
+        }
+        o.passed += sent;
+        o.refused += !sent;
+    }
+    wait_until_alone(fd);
+    o.usec += g_get_monotonic_time();
+    close(fd);
+    return o;
+}
+
+static Outcome send_by_channel(const Mix *mix, const uint8_t *frame)
+{
+    g_autoptr(GByteArray) stream = g_byte_array_new();
+    ChardevAfPacketStats stats;
+    Rig r = {};
+    Outcome o;
+    int i;
+
+    rig_init(&r);
+    for (i = 0; i < N_FRAMES; i++) {
+        rig_append(&r, stream, frame,
+                   is_bad(mix, i) ? mix->bad_len : mix->good_len);
+    }
+    o.usec = -g_get_monotonic_time();
+    rig_write(&r, stream);
+    rig_finish(&r);
+    wait_until_alone(r.fd);
+    o.usec += g_get_monotonic_time();
+    stats = rig_stats(&r);
+    o.passed = stats.frames;
+    o.refused = stats.dropped_refused;
+    g_assert_cmpint(o.passed + o.refused, ==, N_FRAMES);
+    rig_free(&r);
+    return o;
+}
+
+static void put_frame(uint8_t *frame, size_t len)
+{
+    memset(frame, 0xff, len);
+    put_16(frame + 12, TEST_ETHERTYPE);
+}
+
+static void test_mix(const void *opaque)
+{
+    const Mix *mix = opaque;
+    int64_t best = INT64_MAX, best_loop = INT64_MAX;
+    uint8_t frame[FRAME_MAX];
+    int i, n_bad = 0;
+
+    for (i = 0; i < N_FRAMES; i++) {
+        n_bad += is_bad(mix, i);
+    }
+    put_frame(frame, sizeof(frame));
+    if (!mix->add(mix)) {
+        g_test_skip("the kernel has no such queueing discipline");
+        link_remove(IFNAME);
+        return;
+    }
+    for (i = 0; i < ROUNDS; i++) {
+        Outcome loop = send_in_loop(mix, frame);
+        Outcome channel = send_by_channel(mix, frame);
+
+        /* What a queue would have taken later passes. */
+        g_assert_cmpint(channel.passed, >=, N_FRAMES - n_bad);
+        g_assert_cmpint(channel.passed, >=, loop.passed);
+        best = MIN(best, channel.usec);
+        best_loop = MIN(best_loop, loop.usec);
+    }
+    g_test_message("%d of %d frames refused: %" PRId64 " us, the loop %"
+                   PRId64 " us", n_bad, N_FRAMES, best, best_loop);
+    g_assert_cmpint(best, <=, 2 * best_loop);
+    link_remove(IFNAME);
+}
+
+/*
+ * Super-frames, in tunnels and not
+ */
+
+typedef struct GsoCase {
+    const char *name;
+    Layer layers[LAYERS_MAX];
+    uint8_t gso_type;
+    bool in_tunnel;
+} GsoCase;
+
+#define TCPV4 VIRTIO_NET_HDR_GSO_TCPV4
+#define TCPV6 VIRTIO_NET_HDR_GSO_TCPV6
+#define UDP_L4 VIRTIO_NET_HDR_GSO_UDP_L4
+#define ECN VIRTIO_NET_HDR_GSO_ECN
+
+static const GsoCase gso_cases[] = {
+    { "tcp4", { ETH, IP4, L4_TCP }, TCPV4 },
+    { "tcp4-ecn", { ETH, IP4, L4_TCP }, TCPV4 | ECN },
+    { "tcp4-tag", { ETH, TAG, IP4, L4_TCP }, TCPV4 },
+    { "tcp4-options", { ETH, IP4_OPTIONS, L4_TCP }, TCPV4 },
+    { "tcp6", { ETH, IP6, L4_TCP }, TCPV6 },
+    { "tcp6-options", { ETH, IP6_OPTIONS, L4_TCP }, TCPV6 },
+    { "udp4", { ETH, IP4, L4_UDP }, UDP_L4 },
+    { "udp6", { ETH, IP6, L4_UDP }, UDP_L4 },
+    { "vxlan", { ETH, IP4, L4_UDP, VXLAN, ETH, IP4, L4_TCP }, TCPV4, true },
+    { "vxlan-udp", { ETH, IP4, L4_UDP, VXLAN, ETH, IP4, L4_UDP }, UDP_L4,
+      true },
+    { "vxlan6", { ETH, TAG, IP6, L4_UDP_NONE, VXLAN, ETH, IP6, L4_TCP },
+      TCPV6 | ECN, true },
+    { "geneve", { ETH, IP4, L4_UDP, GENEVE, ETH, IP4, L4_TCP }, TCPV4, true },
+    { "gre", { ETH, IP4, GRE_PLAIN, IP4, L4_TCP }, TCPV4, true },
+    { "gretap", { ETH, IP4, GRE_FULL, ETH, IP6, L4_TCP }, TCPV6, true },
+    { "ipip", { ETH, IP4, IP4, L4_TCP }, TCPV4, true },
+    { "sit", { ETH, IP4, IP6, L4_UDP }, UDP_L4, true },
+};
+
+/* A vnet header as the kernel makes it: of the innermost header */
+static void put_vnet_hdr(uint8_t *buf, const Frame *f, uint8_t gso_type)
+{
+    const Header *h = f->headers;
+    const struct virtio_net_hdr hdr = {
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_type = gso_type,
+        .gso_size = 1000,
+        .hdr_len = h->start - f->start + (h->proto == TCP ? 20 : 8),
+        .csum_start = h->start - f->start,
+        .csum_offset = h->field - h->start,
+    };
+
+    memcpy(buf, &hdr, sizeof(hdr));
+}
+
+/*
+ * What a vnet header can't describe is dropped at once.  No interface would
+ * take it, which the kernel tells as it tells of a queue that is full.
+ */
+static void test_gso(const void *opaque)
+{
+    const GsoCase *c = opaque;
+    uint8_t buf[10 + 4500];
+    g_autoptr(GByteArray) stream = g_byte_array_new();
+    ChardevAfPacketStats stats;
+    Rig r = { .vnet_hdr_len = 10 };
+    size_t len;
+    bool taken;
+    Frame f;
+
+    veth_add(IFNAME, PEER);
+    rig_init(&r);
+    frame_build(&f, c->layers, 4000, 0);
+    header_put_partial(f.headers);
+    put_vnet_hdr(buf, &f, c->gso_type);
+    memcpy(buf + 10, f.start, frame_len(&f));
+    len = 10 + frame_len(&f);
+    taken = send(r.fd, buf, len, 0) == len;
+    g_test_message("the kernel says: %s", taken ? "yes" : strerror(errno));
+    g_assert_true(!taken || !c->in_tunnel);
+
+    rig_append(&r, stream, buf, len);
+    rig_write(&r, stream);
+    rig_finish(&r);
+    stats = rig_stats(&r);
+    g_assert_cmpuint(stats.queue_max_bytes, ==, 0);
+    g_assert_cmpuint(stats.dropped_tunnel_gso, ==, c->in_tunnel);
+    g_assert_cmpuint(stats.frames, ==, taken);
+    g_assert_cmpuint(stats.frames + stats.dropped_refused +
+                     stats.dropped_tunnel_gso, ==, 1);
+    frame_free(&f);
+    rig_free(&r);
+    link_remove(IFNAME);
+}
+
+static void test_skip(const void *opaque)
+{
+    g_test_skip(skip_reason);
+}
+
+static void add_test(const char *name, const void *data, GTestDataFunc func)
+{
+    g_autofree char *path = g_strdup_printf("/channel-af-packet/refused/%s",
+                                            name);
+
+    g_test_add_data_func(path, data, skip_reason ? test_skip : func);
+}
+
+int main(int argc, char **argv)
+{
+    int i;
+
+    signal(SIGPIPE, SIG_IGN);
+    skip_reason = netns_skip_reason();
+
+    qemu_init_main_loop(&error_abort);
+    socket_init();
+    g_test_init(&argc, &argv, NULL);
+    module_call_init(MODULE_INIT_QOM);
+
+    for (i = 0; i < ARRAY_SIZE(mixes); i++) {
+        add_test(mixes[i].name, &mixes[i], test_mix);
+    }
+    for (i = 0; i < ARRAY_SIZE(gso_cases); i++) {
+        g_autofree char *name = g_strdup_printf("gso/%s", gso_cases[i].name);
+
+        add_test(name, &gso_cases[i], test_gso);
+    }
+    return g_test_run();
+}
