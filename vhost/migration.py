@@ -29,11 +29,6 @@ RATE = 2500 // host.SLOWNESS
 BEFORE, AFTER = 250, 250    # frames
 LOOK_SECONDS = 0.02         # as often as the manual says
 
-# Frames that get lost with the manual's recipe, by vhost at the source and at
-# the destination: as vhost-net starts, QEMU throws one away that came before
-MAY_MISS = {(True, True): 0, (True, False): 0, (False, True): 1,
-            (False, False): 0}
-
 # Stretches of frames that are not in order: when the network learns where the
 # guest is now, some are still on their way by the source
 MAY_BE_BLOCKS = 1
@@ -123,13 +118,11 @@ def migrate(source_vhost, destination_vhost, runs):
                 cleanup, guest, source, destination):
             rows.append(migrate_once(cleanup, guest, source, destination,
                                      destination_vhost))
-    allowed = MAY_MISS[source_vhost, destination_vhost]
     for row in rows:
-        if row["missed"] > allowed or row["damaged"] or \
-                row["blocks"] > MAY_BE_BLOCKS:
-            raise lab.Trouble(f"{row}: up to {allowed} may be missed, and "
+        if row["missed"] or row["damaged"] or row["blocks"] > MAY_BE_BLOCKS:
+            raise lab.Trouble(f"{row}: none may be missed, and "
                               f"{MAY_BE_BLOCKS} block be out of order")
-    return summary(rows, source_vhost, destination_vhost, allowed)
+    return summary(rows, source_vhost, destination_vhost)
 
 
 def migrate_once(cleanup, guest, source, destination, vhost):
@@ -155,8 +148,7 @@ def migrate_once(cleanup, guest, source, destination, vhost):
 def cancel(vhost, runs):
     """Cancel a migration when frames have been forwarded already.
 
-    The guest goes on where it was.  It may miss a frame, also without
-    vhost-net: one that came while its processors were being paused.
+    The guest goes on where it was, and misses nothing.
     """
     rows = []
     with guest_on_first(vhost) as (cleanup, guest, source, destination):
@@ -166,12 +158,10 @@ def cancel(vhost, runs):
             rows.append(cancel_once(cleanup, guest, source, destination,
                                     vhost))
             guest.received[0].clear()
-    allowed = stops.THROWN_AWAY
     for row in rows:
-        if row["missed"] > allowed or \
-                row["damaged"] or row["twice"] or row["blocks"]:
-            raise lab.Trouble(f"{row}: up to {allowed} may be missed")
-    return summary(rows, vhost, vhost, allowed)
+        if row["missed"] or row["damaged"] or row["twice"] or row["blocks"]:
+            raise lab.Trouble(f"{row}: each frame is to come once, in order")
+    return summary(rows, vhost, vhost)
 
 
 def cancel_once(cleanup, guest, source, destination, vhost):
@@ -237,11 +227,11 @@ def end_traffic(sender, guest, before):
             "which": [number - before for number in verdict.lost[:9]]}
 
 
-def summary(rows, source_vhost, destination_vhost, allowed):
+def summary(rows, source_vhost, destination_vhost):
     """Return what became of several migrations, for a table."""
     result = {"vhost": " -> ".join("on" if vhost else "off" for vhost
                                    in (source_vhost, destination_vhost)),
-              "runs": len(rows), "may miss": allowed}
+              "runs": len(rows)}
     for heading in list(rows[0])[:-1]:
         values = sorted(row[heading] for row in rows)
         result[heading] = values[0] if values[0] == values[-1] else \
