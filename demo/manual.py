@@ -2,9 +2,11 @@
 """The command lines in QEMU's manual, to be run as they are written there."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -14,9 +16,10 @@ import time
 import lab
 
 PAGE = lab.REPOSITORY / "tree/docs/system/af-packet-recipes.rst"
-PROGRAMS = (pathlib.Path(lab.QEMU).parent,
-            lab.REPOSITORY / "build/contrib/af-packet-exec")
+PROGRAMS = (lab.QEMU,
+            lab.REPOSITORY / "build/contrib/af-packet-exec/af-packet-exec")
 SECONDS = 120
+IS_ROOT = os.geteuid() == 0     # before there are namespaces
 
 # Before a command: whatever it starts ends with it, and it ends with the demo.
 AS_ONE = ["setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork",
@@ -24,18 +27,42 @@ AS_ONE = ["setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork",
 
 
 def text(name):
-    """Return the block of the page that has this name."""
+    """Return the block of the page that has this name.
+
+    Root of a user namespace can't become somebody else.
+    """
     match = re.search(rf"\n +:name: {name}\n\n((?: +.*\n|\n)+)",
                       PAGE.read_text())
     if not match:
         raise lab.Trouble(f"{PAGE} has no block {name}")
-    return textwrap.dedent(match[1]).strip()
+    block = textwrap.dedent(match[1]).strip()
+    return block if IS_ROOT else block.replace("--user nobody ", "")
+
+
+def work_folder(cleanup, prefix):
+    """Make a folder in which the user whom QEMU becomes may write, too."""
+    folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix=prefix))
+    os.chmod(folder, 0o1777)
+    return pathlib.Path(folder)
+
+
+@functools.cache
+def programs_folder():
+    """Return a folder with QEMU and the launcher, for everybody.
+
+    The user whom QEMU becomes may not reach the repository.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="af-packet-programs.")
+    os.chmod(folder.name, 0o755)
+    for program in PROGRAMS:
+        shutil.copy(program, folder.name)
+    return folder
 
 
 def environment():
     """Return the environment in which a shell finds QEMU and the launcher."""
-    path = ":".join([*map(str, PROGRAMS), os.environ["PATH"]])
-    return {**os.environ, "PATH": path}
+    return {**os.environ,
+            "PATH": f"{programs_folder().name}:{os.environ['PATH']}"}
 
 
 def run(name, namespace, folder):
