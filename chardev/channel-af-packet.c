@@ -31,6 +31,7 @@ struct QIOChannelAfPacket {
     QemuMutex lock;            /* for all that follows */
     bool closed;
     bool ended;
+    ChardevAfPacketEnd end_reason; /* as long as it is open: "disconnected" */
     bool warned_discard;
     int64_t look_at;           /* when to look at the interface again */
     AfPacketPort port;
@@ -80,9 +81,10 @@ static void service_rearm(QIOChannelAfPacket *ioc)
 }
 
 /* Let every watch on the channel see that it has ended, in any thread. */
-static void end_channel(QIOChannelAfPacket *ioc)
+static void end_channel(QIOChannelAfPacket *ioc, ChardevAfPacketEnd reason)
 {
     ioc->ended = true;
+    ioc->end_reason = reason;
     service_rearm(ioc);
 }
 
@@ -107,7 +109,7 @@ static void look_at_interface(QIOChannelAfPacket *ioc)
                      "to another network namespace), the connection has "
                      "ended; pass a new socket with add_client",
                      ioc->port.label, af_packet_port_ifname(&ioc->port));
-        end_channel(ioc);
+        end_channel(ioc, CHARDEV_AF_PACKET_END_INTERFACE_GONE);
     }
 }
 
@@ -126,7 +128,7 @@ static void check_port(QIOChannelAfPacket *ioc)
                      "connection has ended, pass a new socket with add_client",
                      ioc->port.label, af_packet_port_ifname(&ioc->port),
                      strerror(err));
-        end_channel(ioc);
+        end_channel(ioc, CHARDEV_AF_PACKET_END_SOCKET_ERROR);
     }
 }
 
@@ -195,7 +197,7 @@ static ssize_t inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
         error_report("chardev '%s': %s; the connection has ended",
                      ioc->port.label, error_get_pretty(err));
         error_propagate(errp, err);
-        end_channel(ioc);
+        end_channel(ioc, CHARDEV_AF_PACKET_END_BAD_STREAM);
         return -1;
     }
     service_rearm(ioc);
@@ -404,6 +406,12 @@ void qio_channel_af_packet_get_stats(QIOChannelAfPacket *ioc,
     *stats = ioc->port.stats;
 }
 
+ChardevAfPacketEnd qio_channel_af_packet_end_reason(QIOChannelAfPacket *ioc)
+{
+    QEMU_LOCK_GUARD(&ioc->lock);
+    return ioc->end_reason;
+}
+
 /* Returns: false if that was done before. */
 static bool leave_socket(QIOChannelAfPacket *ioc)
 {
@@ -453,6 +461,7 @@ qio_channel_af_packet_new(QIOChannelSocket *master,
     ioc = QIO_CHANNEL_AF_PACKET(object_new(TYPE_QIO_CHANNEL_AF_PACKET));
     ioc->master = master;
     object_ref(OBJECT(master));
+    ioc->end_reason = CHARDEV_AF_PACKET_END_DISCONNECTED;
     af_packet_port_init(&ioc->port, master->fd, label, totals);
     if (mode == CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE) {
         ioc->capture = af_packet_capture_new(&ioc->port);

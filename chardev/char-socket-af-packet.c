@@ -7,6 +7,7 @@
 #include "chardev/channel-af-packet.h"
 #include "chardev/char-fe.h"
 #include "qapi/error.h"
+#include "qapi/qapi-events-char.h"
 #include "qapi/qapi-visit-char.h"
 #include "qapi/util.h"
 #include "qemu/lockable.h"
@@ -21,6 +22,7 @@
 struct SocketAfPacket {
     ChardevSocketAfPacketMode mode;
     ChardevAfPacketStats stats; /* of connections that have ended */
+    ChardevAfPacketEnd end;     /* why the last of them has */
 };
 
 static const char *mode_str(const SocketChardev *s)
@@ -179,8 +181,16 @@ bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc)
 
 void socket_af_packet_disconnect(SocketChardev *s)
 {
-    qio_channel_af_packet_get_stats(QIO_CHANNEL_AF_PACKET(s->ioc),
-                                    &s->af_packet->stats);
+    QIOChannelAfPacket *ioc = QIO_CHANNEL_AF_PACKET(s->ioc);
+
+    qio_channel_af_packet_get_stats(ioc, &s->af_packet->stats);
+    s->af_packet->end = qio_channel_af_packet_end_reason(ioc);
+}
+
+void socket_af_packet_tell_closed(SocketChardev *s)
+{
+    qapi_event_send_chardev_af_packet_closed(CHARDEV(s)->label,
+                                             s->af_packet->end);
 }
 
 char *socket_af_packet_filename(SocketChardev *s)

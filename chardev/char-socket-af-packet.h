@@ -85,9 +85,17 @@ bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc);
  * socket_af_packet_disconnect:
  * @s: the chardev; its ioc is closed, but not yet freed
  *
- * Keep the counters.
+ * Keep the counters, and why it was closed.
  */
 void socket_af_packet_disconnect(SocketChardev *s);
+
+/**
+ * socket_af_packet_tell_closed:
+ * @s: the chardev, which has just lost its connection, but is there to stay
+ *
+ * Tell it to management software.
+ */
+void socket_af_packet_tell_closed(SocketChardev *s);
 
 /**
  * socket_af_packet_filename:
@@ -146,6 +154,11 @@ static inline bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc)
 }
 
 static inline void socket_af_packet_disconnect(SocketChardev *s)
+{
+    g_assert_not_reached();
+}
+
+static inline void socket_af_packet_tell_closed(SocketChardev *s)
 {
     g_assert_not_reached();
 }

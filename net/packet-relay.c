@@ -3,338 +3,52 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * It reads only while there is room behind: what waits does so where it came
- * from, such as in the kernel's buffer of a socket.  All of it happens in
- * sources of one context, the main loop's or an iothread's, which no nested
- * event loop runs.
+ * Here are its options and its life; packet-carrier.c does the work, in the
+ * main loop or in an iothread.
  */
 #include "qemu/osdep.h"
 #include "block/aio-wait.h"
-#include "chardev/char-fe.h"
-#include "net/net.h"
-#include "packet-records.h"
+#include "packet-carrier.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-net.h"
-#include "qemu/error-report.h"
-#include "qemu/main-loop.h"
-#include "qemu/stats64.h"
-#include "qemu/units.h"
 #include "qom/object_interfaces.h"
 #include "system/iothread.h"
-#include "trace.h"
 
 #define TYPE_PACKET_RELAY "packet-relay"
 OBJECT_DECLARE_SIMPLE_TYPE(PacketRelay, PACKET_RELAY)
-
-/* From here on, to copy records costs more than to write them by themselves */
-#define WRITE_IN_PLACE_MIN (16 * KiB)
-
-/* What is written at once, if there is as much */
-#define WRITE_SIZE (64 * KiB)
-
-/* What comes from outdev is discarded in portions of this size */
-#define DISCARD_SIZE (4 * KiB)
 
 struct PacketRelay {
     Object parent;
     char *id;               /* for messages, even when it has lost its own */
     char *indev;
     char *outdev;
-    bool vnet_hdr;
     IOThread *iothread;     /* NULL: in the main loop */
     bool completed;
 
     Chardev *chr_in;
     Chardev *chr_out;
-    CharBackend in;
-    CharBackend out;
-    GMainContext *context;
-    GSource *turn;          /* ends the turn of the loop that it is armed in */
-    bool out_open;          /* set in any thread, cleared in the context's */
-    guint watch;            /* waits for room in outdev, 0 if not */
-    bool has_room;          /* as far as is known, in outdev */
-    bool in_broken;         /* nothing more is read from indev */
-    PacketRecords records;
-
-    /* PacketRelayStats, for any thread */
-    Stat64 n_records;
-    Stat64 n_bytes;
-    Stat64 waiting_bytes;
-    Stat64 incomplete;
-    Stat64 stalls;
-};
-
-static void relay_publish(PacketRelay *s)
-{
-    stat64_set(&s->n_records, s->records.n_records);
-    stat64_set(&s->n_bytes, s->records.n_bytes);
-    stat64_set(&s->waiting_bytes,
-               packet_records_waiting(&s->records).iov_len);
-}
-
-/*
- * Writing
- */
-
-static void relay_stop_watch(PacketRelay *s)
-{
-    if (s->watch) {
-        g_source_destroy(g_main_context_find_source_by_id(s->context,
-                                                          s->watch));
-        s->watch = 0;
-    }
-}
-
-static gboolean relay_on_room(void *do_not_use, GIOCondition condition,
-                              void *opaque);
-
-/*
- * A chardev may have to know that somebody will wait for room before it
- * makes anybody do so; hence this is also how a connection starts.
- */
-static void relay_wait_for_room(PacketRelay *s)
-{
-    if (!s->watch && qatomic_read(&s->out_open)) {
-        s->watch = qemu_chr_fe_add_watch(&s->out, G_IO_OUT | G_IO_HUP,
-                                         relay_on_room, s);
-    }
-}
-
-/* outdev takes no more; a socket's connection ends by this. */
-static void relay_fail_out(PacketRelay *s)
-{
-    qatomic_set(&s->out_open, false);
-    qemu_chr_fe_disconnect(&s->out);
-    if (qemu_chr_fe_backend_open(&s->out)) {
-        error_report("packet-relay '%s': chardev '%s' fails; nothing more is "
-                     "written to it", s->id, s->outdev);
-    }
-}
-
-/* Returns: how many of the bytes outdev takes now */
-static size_t relay_write(PacketRelay *s, struct iovec records)
-{
-    int ret = qemu_chr_fe_write(&s->out, records.iov_base, records.iov_len);
-
-    if (ret == records.iov_len) {
-        return ret;
-    }
-    s->has_room = false;
-    if (ret < 0 && errno != EAGAIN) {
-        relay_fail_out(s);
-        return 0;
-    }
-    stat64_add(&s->stalls, 1);
-    trace_packet_relay_stall(s, records.iov_len - MAX(ret, 0));
-    relay_wait_for_room(s);
-    return MAX(ret, 0);
-}
-
-/* Write what waits, as far as there is room. */
-static void relay_flush(PacketRelay *s)
-{
-    struct iovec waiting = packet_records_waiting(&s->records);
-
-    if (s->has_room && waiting.iov_len) {
-        packet_records_sent(&s->records, relay_write(s, waiting));
-        relay_publish(s);
-    }
-}
-
-static gboolean relay_on_room(void *do_not_use, GIOCondition condition,
-                              void *opaque)
-{
-    PacketRelay *s = opaque;
-
-    s->watch = 0;
-    s->has_room = true;
-    relay_flush(s);
-    if (s->has_room) {
-        qemu_chr_fe_accept_input(&s->in);
-    }
-    return G_SOURCE_REMOVE;
-}
-
-static gboolean relay_end_turn(void *opaque)
-{
-    PacketRelay *s = opaque;
-
-    if (s->has_room) {
-        relay_flush(s);
-    } else {
-        relay_wait_for_room(s);
-    }
-    return G_SOURCE_CONTINUE;
-}
-
-/* Records that come one by one in a turn of the loop are written together. */
-static void relay_forward(PacketRelay *s, struct iovec whole)
-{
-    size_t sent = 0;
-
-    if (whole.iov_len >= WRITE_IN_PLACE_MIN) {
-        relay_flush(s);
-        if (s->has_room) {
-            sent = relay_write(s, whole);
-        }
-    }
-    packet_records_put(&s->records, whole, sent);
-    if (packet_records_waiting(&s->records).iov_len >= WRITE_SIZE) {
-        relay_flush(s);
-    } else {
-        g_source_set_ready_time(s->turn, 0);
-    }
-}
-
-/* Nothing that comes from outdev means anything, except that it ends. */
-static int relay_out_can_read(void *opaque)
-{
-    return DISCARD_SIZE;
-}
-
-static void relay_out_read(void *opaque, const uint8_t *buf, int size)
-{
-}
-
-static void relay_out_event(void *opaque, QEMUChrEvent event)
-{
-    PacketRelay *s = opaque;
-
-    switch (event) {
-    case CHR_EVENT_OPENED:
-        /* In the main thread, if add_client did it */
-        qatomic_set(&s->out_open, true);
-        g_source_set_ready_time(s->turn, 0);
-        break;
-    case CHR_EVENT_CLOSED:
-        qatomic_set(&s->out_open, false);
-        s->has_room = false;
-        relay_stop_watch(s);
-        packet_records_rewind(&s->records);
-        relay_publish(s);
-        break;
-    default:
-        break;
-    }
-}
-
-/*
- * Reading
- */
-
-static int relay_in_can_read(void *opaque)
-{
-    PacketRelay *s = opaque;
-
-    return s->has_room && !s->in_broken ? PACKET_RECORD_MAX : 0;
-}
-
-/* The stream makes no sense; a socket's connection ends by this. */
-static void relay_fail_in(PacketRelay *s, Error *err)
-{
-    error_reportf_err(err, "packet-relay '%s': chardev '%s': no more of the "
-                      "stream is read: ", s->id, s->indev);
-    s->in_broken = true;
-    qemu_chr_fe_disconnect(&s->in);
-}
-
-static void relay_in_read(void *opaque, const uint8_t *buf, int size)
-{
-    PacketRelay *s = opaque;
-    struct iovec in = { (void *)buf, size };
-    struct iovec whole;
-    Error *err = NULL;
-
-    packet_records_next(&s->records, &in, &whole, &err);
-    relay_forward(s, whole);
-    if (!err) {
-        packet_records_put_partial(&s->records, in);
-    }
-    relay_publish(s);
-    if (err) {
-        relay_fail_in(s, err);
-    }
-}
-
-static void relay_in_event(void *opaque, QEMUChrEvent event)
-{
-    PacketRelay *s = opaque;
-
-    if (event == CHR_EVENT_CLOSED) {
-        s->in_broken = false;
-        if (packet_records_drop_partial(&s->records)) {
-            stat64_add(&s->incomplete, 1);
-        }
-    }
-}
-
-/*
- * Life
- */
-
-static gboolean turn_dispatch(GSource *source, GSourceFunc callback,
-                              gpointer user_data)
-{
-    g_source_set_ready_time(source, -1);
-    return callback(user_data);
-}
-
-static GSourceFuncs turn_funcs = {
-    .dispatch = turn_dispatch,
+    PacketCarrier carrier;
 };
 
 /* Runs in the context */
 static void relay_enter(void *opaque)
 {
-    PacketRelay *s = opaque;
-
-    s->turn = g_source_new(&turn_funcs, sizeof(GSource));
-    g_source_set_callback(s->turn, relay_end_turn, s, NULL);
-    g_source_set_name(s->turn, "packet-relay");
-    g_source_attach(s->turn, s->context);
-
-    qemu_chr_fe_set_handlers(&s->out, relay_out_can_read, relay_out_read,
-                             relay_out_event, NULL, s, s->context, true);
-    qemu_chr_fe_set_handlers(&s->in, relay_in_can_read, relay_in_read,
-                             relay_in_event, NULL, s, s->context, true);
+    packet_carrier_start(opaque);
 }
 
-/*
- * Runs in the context.  A connection that has passed a record partly ends, as
- * the rest of it would make no sense to whoever uses the chardev next.
- */
 static void relay_leave(void *opaque)
 {
-    PacketRelay *s = opaque;
-    size_t lost;
-
-    relay_flush(s);
-    lost = packet_records_waiting(&s->records).iov_len;
-    if (lost) {
-        warn_report("packet-relay '%s' is deleted while %zu bytes wait for "
-                    "chardev '%s': they are lost", s->id, lost, s->outdev);
-    }
-    if (packet_records_rewind(&s->records)) {
-        qemu_chr_fe_disconnect(&s->out);
-    }
-    if (packet_records_drop_partial(&s->records)) {
-        qemu_chr_fe_disconnect(&s->in);
-    }
-
-    relay_stop_watch(s);
-    qemu_chr_fe_deinit(&s->in, false);
-    qemu_chr_fe_deinit(&s->out, false);
-    g_source_destroy(s->turn);
-    g_source_unref(s->turn);
+    packet_carrier_stop(opaque);
 }
 
 /* Run @func in the relay's context, and wait for it. */
 static void relay_run(PacketRelay *s, QEMUBHFunc *func)
 {
     if (s->iothread) {
-        aio_wait_bh_oneshot(iothread_get_aio_context(s->iothread), func, s);
+        aio_wait_bh_oneshot(iothread_get_aio_context(s->iothread), func,
+                            &s->carrier);
     } else {
-        func(s);
+        func(&s->carrier);
     }
 }
 
@@ -384,12 +98,13 @@ static Chardev *relay_attach_chardev(PacketRelay *s, CharBackend *be,
 static void packet_relay_complete(UserCreatable *uc, Error **errp)
 {
     PacketRelay *s = PACKET_RELAY(uc);
+    PacketCarrier *c = &s->carrier;
 
-    s->chr_in = relay_attach_chardev(s, &s->in, "indev", s->indev, errp);
+    s->chr_in = relay_attach_chardev(s, &c->in, "indev", s->indev, errp);
     if (!s->chr_in) {
         return;
     }
-    s->chr_out = relay_attach_chardev(s, &s->out, "outdev", s->outdev, errp);
+    s->chr_out = relay_attach_chardev(s, &c->out, "outdev", s->outdev, errp);
     if (!s->chr_out) {
         return;
     }
@@ -401,13 +116,13 @@ static void packet_relay_complete(UserCreatable *uc, Error **errp)
     }
 
     /* What a peer has sent before it left is to go on, too */
-    qemu_chr_fe_set_read_to_end(&s->in, true);
+    qemu_chr_fe_set_read_to_end(&c->in, true);
     s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));
-    packet_records_init(&s->records, s->vnet_hdr);
+    c->id = s->id;
     if (s->iothread) {
         /* That of the property goes before the object is finalized */
         object_ref(OBJECT(s->iothread));
-        s->context = iothread_get_g_main_context(s->iothread);
+        c->context = iothread_get_g_main_context(s->iothread);
     }
     relay_run(s, relay_enter);
     s->completed = true;
@@ -429,9 +144,8 @@ static void packet_relay_finalize(Object *obj)
         relay_run(s, relay_leave);
         object_unref(OBJECT(s->iothread));
     }
-    relay_detach_chardev(&s->in, s->chr_in);
-    relay_detach_chardev(&s->out, s->chr_out);
-    packet_records_destroy(&s->records);
+    relay_detach_chardev(&s->carrier.in, s->chr_in);
+    relay_detach_chardev(&s->carrier.out, s->chr_out);
     g_free(s->id);
     g_free(s->indev);
     g_free(s->outdev);
@@ -485,7 +199,7 @@ static void relay_set_outdev(Object *obj, const char *value, Error **errp)
 
 static bool relay_get_vnet_hdr(Object *obj, Error **errp)
 {
-    return PACKET_RELAY(obj)->vnet_hdr;
+    return PACKET_RELAY(obj)->carrier.vnet_hdr;
 }
 
 static void relay_set_vnet_hdr(Object *obj, bool value, Error **errp)
@@ -493,7 +207,7 @@ static void relay_set_vnet_hdr(Object *obj, bool value, Error **errp)
     PacketRelay *s = PACKET_RELAY(obj);
 
     if (relay_check_settable(s, "vnet-hdr", errp)) {
-        s->vnet_hdr = value;
+        s->carrier.vnet_hdr = value;
     }
 }
 
@@ -506,16 +220,9 @@ static void relay_check_iothread(const Object *obj, const char *name,
 static void relay_get_stats(Object *obj, Visitor *v, const char *name,
                             void *opaque, Error **errp)
 {
-    PacketRelay *s = PACKET_RELAY(obj);
-    PacketRelayStats stats = {
-        .records = stat64_get(&s->n_records),
-        .bytes = stat64_get(&s->n_bytes),
-        .waiting_bytes = stat64_get(&s->waiting_bytes),
-        .incomplete = stat64_get(&s->incomplete),
-        .stalls = stat64_get(&s->stalls),
-    };
-    PacketRelayStats *p = &stats;
+    PacketRelayStats stats, *p = &stats;
 
+    packet_carrier_get_stats(&PACKET_RELAY(obj)->carrier, &stats);
     visit_type_PacketRelayStats(v, name, &p, errp);
 }
 

@@ -97,4 +97,13 @@ void qio_channel_af_packet_restart(QIOChannelAfPacket *ioc);
 void qio_channel_af_packet_get_stats(QIOChannelAfPacket *ioc,
                                      ChardevAfPacketStats *stats);
 
+/**
+ * qio_channel_af_packet_end_reason:
+ * @ioc: the channel, closed or not
+ *
+ * Returns: why it has ended by itself; CHARDEV_AF_PACKET_END_DISCONNECTED if
+ * it has not.
+ */
+ChardevAfPacketEnd qio_channel_af_packet_end_reason(QIOChannelAfPacket *ioc);
+
 #endif

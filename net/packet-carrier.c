@@ -1,0 +1,297 @@
+/*
+ * Carries records of packets from one character device to another
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "packet-carrier.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/units.h"
+#include "trace.h"
+
+/* From here on, to copy records costs more than to write them by themselves */
+#define WRITE_IN_PLACE_MIN (16 * KiB)
+
+/* What is written at once, if there is as much */
+#define WRITE_SIZE (64 * KiB)
+
+/* What comes from out is discarded in portions of this size */
+#define DISCARD_SIZE (4 * KiB)
+
+static const char *chardev_label(CharBackend *be)
+{
+    return qemu_chr_fe_get_driver(be)->label;
+}
+
+static void carrier_publish(PacketCarrier *c)
+{
+    stat64_set(&c->n_records, c->records.n_records);
+    stat64_set(&c->n_bytes, c->records.n_bytes);
+    stat64_set(&c->waiting_bytes,
+               packet_records_waiting(&c->records).iov_len);
+}
+
+/*
+ * Writing
+ */
+
+static void carrier_stop_watch(PacketCarrier *c)
+{
+    if (c->watch) {
+        g_source_destroy(g_main_context_find_source_by_id(c->context,
+                                                          c->watch));
+        c->watch = 0;
+    }
+}
+
+static gboolean carrier_on_room(void *do_not_use, GIOCondition condition,
+                                void *opaque);
+
+/*
+ * A chardev may have to know that somebody will wait for room before it
+ * makes anybody do so; hence this is also how a connection starts.
+ */
+static void carrier_wait_for_room(PacketCarrier *c)
+{
+    if (!c->watch && qatomic_read(&c->out_open)) {
+        c->watch = qemu_chr_fe_add_watch(&c->out, G_IO_OUT | G_IO_HUP,
+                                         carrier_on_room, c);
+    }
+}
+
+/* out takes no more; a socket's connection ends by this. */
+static void carrier_fail_out(PacketCarrier *c)
+{
+    qatomic_set(&c->out_open, false);
+    qemu_chr_fe_disconnect(&c->out);
+    if (qemu_chr_fe_backend_open(&c->out)) {
+        error_report("packet-relay '%s': chardev '%s' fails; nothing more is "
+                     "written to it", c->id, chardev_label(&c->out));
+    }
+}
+
+/* Returns: how many of the bytes out takes now */
+static size_t carrier_write(PacketCarrier *c, struct iovec records)
+{
+    int ret = qemu_chr_fe_write(&c->out, records.iov_base, records.iov_len);
+
+    if (ret == records.iov_len) {
+        return ret;
+    }
+    c->has_room = false;
+    if (ret < 0 && errno != EAGAIN) {
+        carrier_fail_out(c);
+        return 0;
+    }
+    stat64_add(&c->stalls, 1);
+    trace_packet_carrier_stall(c, records.iov_len - MAX(ret, 0));
+    carrier_wait_for_room(c);
+    return MAX(ret, 0);
+}
+
+/* Write what waits, as far as there is room. */
+static void carrier_flush(PacketCarrier *c)
+{
+    struct iovec waiting = packet_records_waiting(&c->records);
+
+    if (c->has_room && waiting.iov_len) {
+        packet_records_sent(&c->records, carrier_write(c, waiting));
+        carrier_publish(c);
+    }
+}
+
+static gboolean carrier_on_room(void *do_not_use, GIOCondition condition,
+                                void *opaque)
+{
+    PacketCarrier *c = opaque;
+
+    c->watch = 0;
+    c->has_room = true;
+    carrier_flush(c);
+    if (c->has_room) {
+        qemu_chr_fe_accept_input(&c->in);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean carrier_end_turn(void *opaque)
+{
+    PacketCarrier *c = opaque;
+
+    if (c->has_room) {
+        carrier_flush(c);
+    } else {
+        carrier_wait_for_room(c);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+/* Records that come one by one in a turn of the loop are written together. */
+static void carrier_forward(PacketCarrier *c, struct iovec whole)
+{
+    size_t sent = 0;
+
+    if (whole.iov_len >= WRITE_IN_PLACE_MIN) {
+        carrier_flush(c);
+        if (c->has_room) {
+            sent = carrier_write(c, whole);
+        }
+    }
+    packet_records_put(&c->records, whole, sent);
+    if (packet_records_waiting(&c->records).iov_len >= WRITE_SIZE) {
+        carrier_flush(c);
+    } else {
+        g_source_set_ready_time(c->turn, 0);
+    }
+}
+
+/* Nothing that comes from out means anything, except that it ends. */
+static int carrier_out_can_read(void *opaque)
+{
+    return DISCARD_SIZE;
+}
+
+static void carrier_out_read(void *opaque, const uint8_t *buf, int size)
+{
+}
+
+static void carrier_out_event(void *opaque, QEMUChrEvent event)
+{
+    PacketCarrier *c = opaque;
+
+    switch (event) {
+    case CHR_EVENT_OPENED:
+        /* In the main thread, if add_client did it */
+        qatomic_set(&c->out_open, true);
+        g_source_set_ready_time(c->turn, 0);
+        break;
+    case CHR_EVENT_CLOSED:
+        qatomic_set(&c->out_open, false);
+        c->has_room = false;
+        carrier_stop_watch(c);
+        packet_records_rewind(&c->records);
+        carrier_publish(c);
+        break;
+    default:
+        break;
+    }
+}
+
+/*
+ * Reading
+ */
+
+static int carrier_in_can_read(void *opaque)
+{
+    PacketCarrier *c = opaque;
+
+    return c->has_room && !c->in_broken ? PACKET_RECORD_MAX : 0;
+}
+
+/* The stream makes no sense; a socket's connection ends by this. */
+static void carrier_fail_in(PacketCarrier *c, Error *err)
+{
+    error_reportf_err(err, "packet-relay '%s': chardev '%s': no more of the "
+                      "stream is read: ", c->id, chardev_label(&c->in));
+    c->in_broken = true;
+    qemu_chr_fe_disconnect(&c->in);
+}
+
+static void carrier_in_read(void *opaque, const uint8_t *buf, int size)
+{
+    PacketCarrier *c = opaque;
+    struct iovec in = { (void *)buf, size };
+    struct iovec whole;
+    Error *err = NULL;
+
+    packet_records_next(&c->records, &in, &whole, &err);
+    carrier_forward(c, whole);
+    if (!err) {
+        packet_records_put_partial(&c->records, in);
+    }
+    carrier_publish(c);
+    if (err) {
+        carrier_fail_in(c, err);
+    }
+}
+
+static void carrier_in_event(void *opaque, QEMUChrEvent event)
+{
+    PacketCarrier *c = opaque;
+
+    if (event == CHR_EVENT_CLOSED) {
+        c->in_broken = false;
+        if (packet_records_drop_partial(&c->records)) {
+            stat64_add(&c->incomplete, 1);
+        }
+    }
+}
+
+/*
+ * Beginning and end
+ */
+
+static gboolean turn_dispatch(GSource *source, GSourceFunc callback,
+                              gpointer user_data)
+{
+    g_source_set_ready_time(source, -1);
+    return callback(user_data);
+}
+
+static GSourceFuncs turn_funcs = {
+    .dispatch = turn_dispatch,
+};
+
+void packet_carrier_start(PacketCarrier *c)
+{
+    packet_records_init(&c->records, c->vnet_hdr);
+    c->turn = g_source_new(&turn_funcs, sizeof(GSource));
+    g_source_set_callback(c->turn, carrier_end_turn, c, NULL);
+    g_source_set_name(c->turn, "packet-relay");
+    g_source_attach(c->turn, c->context);
+
+    qemu_chr_fe_set_handlers(&c->out, carrier_out_can_read, carrier_out_read,
+                             carrier_out_event, NULL, c, c->context, true);
+    qemu_chr_fe_set_handlers(&c->in, carrier_in_can_read, carrier_in_read,
+                             carrier_in_event, NULL, c, c->context, true);
+}
+
+void packet_carrier_stop(PacketCarrier *c)
+{
+    size_t lost;
+
+    carrier_flush(c);
+    lost = packet_records_waiting(&c->records).iov_len;
+    if (lost) {
+        warn_report("packet-relay '%s' is deleted while %zu bytes wait for "
+                    "chardev '%s': they are lost", c->id, lost,
+                    chardev_label(&c->out));
+    }
+    /* The rest of a record makes no sense to who uses the chardev next */
+    if (packet_records_rewind(&c->records)) {
+        qemu_chr_fe_disconnect(&c->out);
+    }
+    if (packet_records_drop_partial(&c->records)) {
+        qemu_chr_fe_disconnect(&c->in);
+    }
+
+    carrier_stop_watch(c);
+    qemu_chr_fe_deinit(&c->in, false);
+    qemu_chr_fe_deinit(&c->out, false);
+    g_source_destroy(c->turn);
+    g_source_unref(c->turn);
+    packet_records_destroy(&c->records);
+}
+
+void packet_carrier_get_stats(PacketCarrier *c, PacketRelayStats *stats)
+{
+    *stats = (PacketRelayStats) {
+        .records = stat64_get(&c->n_records),
+        .bytes = stat64_get(&c->n_bytes),
+        .waiting_bytes = stat64_get(&c->waiting_bytes),
+        .incomplete = stat64_get(&c->incomplete),
+        .stalls = stat64_get(&c->stalls),
+    };
+}
+

@@ -1,0 +1,69 @@
+/*
+ * QTest testcase for packet-relay: leaks
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Relays come and go, and so do the connections of their chardevs, a thousand
+ * times, in the main loop and in an iothread.
+ */
+#include "qemu/osdep.h"
+#include "leak-check.h"
+#include "packet-relay-rig.h"
+
+#define CYCLES 1000
+
+static void cycle_add(void *opaque)
+{
+    Rig *r = opaque;
+
+    object_add(r);
+    expect_pass(r, 0);
+    object_del(r);
+}
+
+static void test_add(const void *iothread)
+{
+    Rig r;
+
+    rig_init(&r, iothread);
+    object_del(&r);
+    leak_check(r.qts, cycle_add, &r, CYCLES);
+    rig_free(&r);
+}
+
+/* Connections end in the midst of a record. */
+static void cycle_reconnect(void *opaque)
+{
+    uint8_t record[RECORD_LEN];
+    Rig *r = opaque;
+
+    expect_pass(r, 0);
+    record_fill(record, 1);
+    send_bytes(r->in, record, sizeof(record) / 2);
+    r->in = reconnect(r, "in", r->in);
+    r->out = reconnect(r, "out", r->out);
+}
+
+static void test_reconnect(const void *iothread)
+{
+    Rig r;
+
+    rig_init(&r, iothread);
+    leak_check(r.qts, cycle_reconnect, &r, CYCLES);
+    rig_free(&r);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_data_func("/packet-relay-leak/add/main-loop",
+                        GINT_TO_POINTER(false), test_add);
+    qtest_add_data_func("/packet-relay-leak/add/iothread",
+                        GINT_TO_POINTER(true), test_add);
+    qtest_add_data_func("/packet-relay-leak/reconnect/main-loop",
+                        GINT_TO_POINTER(false), test_reconnect);
+    qtest_add_data_func("/packet-relay-leak/reconnect/iothread",
+                        GINT_TO_POINTER(true), test_reconnect);
+    return g_test_run();
+}
