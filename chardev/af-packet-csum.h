@@ -16,8 +16,7 @@
 
 typedef enum AfPacketCsum {
     AF_PACKET_CSUM_DONE,
-    AF_PACKET_CSUM_UNMATCHED, /* it is right now, though it was neither right
-                                 nor partial */
+    AF_PACKET_CSUM_UNMATCHED, /* was neither right nor partial; right now */
     AF_PACKET_CSUM_NONE,      /* there is none; the frame is unchanged */
 } AfPacketCsum;
 

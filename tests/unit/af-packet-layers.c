@@ -11,8 +11,6 @@
 #define FRAME_SIZE 72000
 #define BIG -1
 
-#define OVER_VXLAN ETH, IP4, L4_UDP_NONE, VXLAN, ETH
-
 const Layer layer_stacks[N_LAYER_STACKS][LAYERS_MAX] = {
     { ETH, IP4, L4_TCP },
     { ETH, IP4, L4_UDP },
@@ -69,7 +67,7 @@ const Layer layer_stacks[N_LAYER_STACKS][LAYERS_MAX] = {
     { ETH, IP6, L4_UDP, GENEVE, IP4, L4_UDP },
     { ETH, IP4, L4_UDP_NONE, GENEVE, IP6, L4_TCP },
     /* Tunnels in tunnels */
-    { OVER_VXLAN, IP4, L4_UDP, GENEVE, IP6, L4_TCP },
+    { ETH, IP4, L4_UDP_NONE, VXLAN, ETH, IP4, L4_UDP, GENEVE, IP6, L4_TCP },
     { ETH, IP4, GRE_CSUM, IP4, L4_UDP, VXLAN, ETH, IP4, L4_TCP },
 };
 

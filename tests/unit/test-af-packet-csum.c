@@ -17,7 +17,9 @@
  */
 
 /* Of the payload, even and odd: from none to the longest */
-static const size_t payload_lens[] = { 0, 1, 2, 3, 100, 101, 1447, 8960, 65000 };
+static const size_t payload_lens[] = {
+    0, 1, 2, 3, 100, 101, 1447, 8960, 65000,
+};
 
 /* Have headers completed, of which the bits in @partial tell the partial. */
 static void do_test_complete(Frame *f, unsigned partial)
@@ -170,7 +172,8 @@ static void spoil(Frame *f)
         const Header *h = &f->headers[i];
 
         put_16(h->field, get_16(h->field) ^ 0x1111);
-        g_assert_cmphex(get_16(h->field) % 0xffff, !=, header_pseudo_sum(h) % 0xffff);
+        g_assert_cmphex(get_16(h->field) % 0xffff, !=,
+                        header_pseudo_sum(h) % 0xffff);
     }
 }
 

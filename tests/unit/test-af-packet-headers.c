@@ -109,7 +109,7 @@ static void test_random(void)
     frame_free(&scratch);
 }
 
-/* So much of it that to look at all would take time */
+/* Headers that go on and on */
 static void do_test_endless(const uint8_t *header, size_t len, int ethertype)
 {
     const size_t n = 69000;
