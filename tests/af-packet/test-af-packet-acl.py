@@ -51,7 +51,7 @@ class Acl(WithCopy):
 
     def test_allow(self):
         for text in ("allow lo", "allow lo\n", "allow tap0\nallow lo\n",
-                     "allow all\n", " # some\n\n\t allow \t lo \n",
+                     "allow all\n", " # some\n\n\t allow \t lo\t\n",
                      "deny tap0\nallow lo\n", "allow lo\r\n"):
             self.check_allowed(text)
 
