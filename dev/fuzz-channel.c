@@ -268,12 +268,21 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     return 0;
 }
 
+/* Can the channel learn what vnet headers there are? */
+static bool knows_vnet_hdr(void)
+{
+    return !kernel.failures[CALL_GETSOCKOPT].err;
+}
+
 /* Is it the payload of a record that was written after the last that left? */
 static void check_sent(const uint8_t *data, size_t len, bool leaves)
 {
     size_t head = kernel.vnet_hdr_len ? 8 : 4;
     size_t at = kernel.sent;
 
+    if (!knows_vnet_hdr()) {
+        return;
+    }
     while (at + head <= kernel.written_len) {
         size_t record_len = ldl_be_p(kernel.written + at) & UINT32_MAX;
 
@@ -588,15 +597,11 @@ static uint64_t channel_end(QIOChannelAfPacket *ioc)
     }
     qio_channel_af_packet_get_stats(ioc, &s);
     object_unref(OBJECT(ioc));
-    return s.frames + s.dropped_kernel + s.dropped_too_short +
-           s.dropped_too_long + s.dropped_refused + s.dropped_queue_full +
-           s.dropped_link_down + s.dropped_detach;
-}
-
-/* Can the channel learn what vnet headers there are? */
-static bool knows_vnet_hdr(void)
-{
-    return !kernel.failures[CALL_GETSOCKOPT].err;
+    return s.frames + s.no_carrier_frames + s.dropped_kernel +
+           s.dropped_too_short + s.dropped_too_long + s.dropped_oversize +
+           s.dropped_undescribable + s.dropped_csum + s.dropped_refused +
+           s.dropped_tunnel_gso + s.dropped_queue_full + s.dropped_link_down +
+           s.dropped_detach;
 }
 
 /*
