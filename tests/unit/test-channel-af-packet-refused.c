@@ -33,7 +33,7 @@
 #define N_FRAMES 1000
 #define FRAME_MAX 4000
 #define AT_ONCE (64 * KiB) /* of records, as sockets are read */
-#define ROUNDS 10 /* the best one counts: others use the processor, too */
+#define ROUNDS 5
 
 static const char *skip_reason;
 
@@ -261,6 +261,7 @@ static void put_frame(uint8_t *frame, size_t len)
 static void test_mix(const void *opaque)
 {
     const Mix *mix = opaque;
+    const int64_t end = g_get_monotonic_time() + DEADLINE;
     int64_t best = INT64_MAX, best_loop = INT64_MAX;
     uint8_t frame[FRAME_MAX];
     int i, n_bad = 0;
@@ -274,7 +275,9 @@ static void test_mix(const void *opaque)
         link_remove(IFNAME);
         return;
     }
-    for (i = 0; i < ROUNDS; i++) {
+    /* Others use the processor, too: the best round counts. */
+    for (i = 0; i < ROUNDS || (best > 2 * best_loop &&
+                               g_get_monotonic_time() < end); i++) {
         Outcome loop = send_in_loop(mix, frame);
         Outcome channel = send_by_channel(mix, frame);
 
