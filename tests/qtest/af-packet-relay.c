@@ -326,7 +326,7 @@ static int64_t qemu_cpu_usec(QTestState *qts)
     return ts.tv_sec * G_USEC_PER_SEC + ts.tv_nsec / 1000;
 }
 
-void qemu_expect_idle(QTestState *qts)
+void qemu_expect_cpu_below(QTestState *qts, unsigned percent)
 {
     int64_t usec;
     int tries = 0;
@@ -338,7 +338,12 @@ void qemu_expect_idle(QTestState *qts)
         g_assert_cmpint(++tries, <=, IDLE_TRIES);
         usec = qemu_cpu_usec(qts);
         g_usleep(IDLE_USEC);
-    } while (qemu_cpu_usec(qts) - usec >= IDLE_USEC / 20);
+    } while (qemu_cpu_usec(qts) - usec >= IDLE_USEC * percent / 100);
+}
+
+void qemu_expect_idle(QTestState *qts)
+{
+    qemu_expect_cpu_below(qts, 5);
 }
 
 void qemu_expect_prompt(QTestState *qts)

@@ -154,7 +154,10 @@ void qmp_expect_error(QDict *rsp, const char *const *words);
 
 /* --- QEMU, as a process --- */
 
-/* Check that QEMU uses next to no CPU time for a while */
+/* Check that QEMU uses less than @percent of a processor for a while */
+void qemu_expect_cpu_below(QTestState *qts, unsigned percent);
+
+/* Check that it uses next to nothing */
 void qemu_expect_idle(QTestState *qts);
 
 /* Check that the monitor answers within a second */

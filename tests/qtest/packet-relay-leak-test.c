@@ -12,6 +12,33 @@
 
 #define CYCLES 1000
 
+static void replace_iothread(Rig *r)
+{
+    qtest_qmp_assert_success(r->qts, "{'execute': 'object-del', "
+                             "'arguments': {'id': 'io0'}}");
+    qtest_qmp_assert_success(r->qts, "{'execute': 'object-add', 'arguments': {"
+                             "'qom-type': 'iothread', 'id': 'io0'}}");
+}
+
+static void replace_outdev(Rig *r)
+{
+    int theirs;
+
+    qtest_qmp_assert_success(r->qts, "{'execute': 'chardev-remove', "
+                             "'arguments': {'id': 'out'}}");
+    close(r->out);
+    r->out = pair_create(&theirs);
+    qtest_qmp_fds_assert_success(r->qts, &theirs, 1, "{'execute': 'getfd', "
+                                 "'arguments': {'fdname': 'new'}}");
+    close(theirs);
+    qtest_qmp_assert_success(r->qts, "{'execute': 'chardev-add', "
+                             "'arguments': {'id': 'out', 'backend': {"
+                             "'type': 'socket', 'data': {'server': false, "
+                             "'addr': {'type': 'fd', 'data': {"
+                             "'str': 'new'}}}}}}");
+}
+
+/* The relay goes, and so can what it used. */
 static void cycle_add(void *opaque)
 {
     Rig *r = opaque;
@@ -19,6 +46,8 @@ static void cycle_add(void *opaque)
     object_add(r);
     expect_pass(r, 0);
     object_del(r);
+    replace_iothread(r);
+    replace_outdev(r);
 }
 
 static void test_add(const void *iothread)

@@ -245,6 +245,16 @@ void wait_stat(Rig *r, const char *name, uint64_t at_least)
     }
 }
 
+void wait_nothing_waits(Rig *r)
+{
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+
+    while (get_stat(r, "waiting-bytes")) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+}
+
 void wait_connected(Rig *r, const char *id, bool connected)
 {
     const int64_t end = g_get_monotonic_time() +

@@ -103,6 +103,9 @@ uint64_t get_stat(Rig *r, const char *name);
 /* Wait until it is @at_least that */
 void wait_stat(Rig *r, const char *name, uint64_t at_least);
 
+/* Wait until no byte waits in the relay */
+void wait_nothing_waits(Rig *r);
+
 /* Wait until chardev @id has a connection, or has none */
 void wait_connected(Rig *r, const char *id, bool connected);
 
