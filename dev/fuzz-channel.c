@@ -40,7 +40,7 @@
 #define WRITES_MAX 64
 #define CALLS_MAX 100000
 
-/* As chardev/af-packet-rx.c has it */
+/* As chardev/af-packet-ring.c has it */
 #define BLOCK_SIZE 65536
 #define SLOT_SIZE 240
 #define SLOTS_PER_BLOCK (BLOCK_SIZE / SLOT_SIZE)
