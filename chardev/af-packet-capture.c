@@ -17,9 +17,9 @@
 #include "trace.h"
 
 #define DROP_BUDGET 256 /* frames per take that gives none */
-#define ERRORS_MAX 1000 /* in a row, of those that pass by themselves */
+#define ERRORS_MAX 1000 /* in a row, of transient ones */
 
-#define MTU_INTERVAL G_USEC_PER_SEC /* nothing tells when it changes */
+#define MTU_INTERVAL G_USEC_PER_SEC /* changes are not signalled */
 #define TAGS_MAX_LEN (2 * AF_PACKET_VLAN_LEN) /* that an MTU leaves room for */
 #define SCTP_CSUM_OFFSET 8
 
@@ -37,7 +37,7 @@ struct AfPacketCapture {
     bool stopped;
     int n_errors;            /* since a frame came, or there was none */
     int mtu;
-    int64_t mtu_until;       /* when to ask for it again */
+    int64_t mtu_until;       /* when to query it again */
 
     /* what is left of the record that is being read */
     const uint8_t *staged;
@@ -80,7 +80,7 @@ static bool complete_csum(AfPacketCapture *cap, const AfPacketRxInfo *info,
     return csum != AF_PACKET_CSUM_NONE || !info->csum_not_ready;
 }
 
-/* A vnet header can only tell of another kind of checksum. */
+/* A vnet header can only describe Internet checksums. */
 static void complete_sctp(uint8_t *data, size_t vnet_hdr_len, size_t len)
 {
     struct virtio_net_hdr hdr;
@@ -181,7 +181,7 @@ static void receive_error(AfPacketCapture *cap, int err)
 {
     af_packet_capture_error(cap, err);
     if (err != EINVAL && ++cap->n_errors > ERRORS_MAX) {
-        cap->port->error = err; /* it does not pass by itself */
+        cap->port->error = err; /* not transient after all */
     }
 }
 
@@ -284,8 +284,8 @@ AfPacketCapture *af_packet_capture_new(AfPacketPort *port)
 
     cap->port = port;
     if (af_packet_state_set(port->state, SOL_PACKET, PACKET_AUXDATA, 1) < 0) {
-        warn_report("chardev '%s': can't ask for VLAN tags and checksums, "
-                    "captured frames may lack theirs", port->label);
+        warn_report("chardev '%s': can't set PACKET_AUXDATA: captured "
+                    "frames may lack VLAN tags and checksums", port->label);
     }
     af_packet_pace_init(&cap->pace);
     cap->rx = af_packet_rx_new(port->state, FRAME_MAX, port->vnet_hdr_len,

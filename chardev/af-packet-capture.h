@@ -46,8 +46,8 @@ void af_packet_capture_free(AfPacketCapture *cap);
  * @len: set to how many they are; never of more than one record, 0 if there
  *     are none now
  *
- * Returns: false if the socket has no frame left, so that only poll() can
- * tell when to go on.
+ * Returns: false if the socket has no frame left, so that poll() reports
+ * when to go on.
  */
 bool af_packet_capture_take(AfPacketCapture *cap, size_t max,
                             const uint8_t **buf, size_t *len);
@@ -56,8 +56,8 @@ bool af_packet_capture_take(AfPacketCapture *cap, size_t max,
  * af_packet_capture_ready:
  * @cap: the capture
  *
- * Returns: true if there are bytes to take.  False means that only poll()
- * can tell: on the timer during a rest, on the socket otherwise.
+ * Returns: true if there are bytes to take.  Otherwise poll() reports when
+ * there are: on the timer during a rest, on the socket otherwise.
  */
 bool af_packet_capture_ready(const AfPacketCapture *cap);
 
@@ -82,8 +82,8 @@ int af_packet_capture_timer_fd(const AfPacketCapture *cap);
  * @cap: the capture
  * @err: an errno that the socket had pending
  *
- * Note in the port what follows: that the link has to be looked at, that the
- * socket is of no more use, or nothing.
+ * Note in the port what follows: that the link has to be polled, that the
+ * socket is unusable, or nothing.
  */
 void af_packet_capture_error(AfPacketCapture *cap, int err);
 

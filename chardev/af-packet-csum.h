@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The kernel tells of a frame that a checksum in it is partial, but not of
- * which header.  The field tells: it holds the sum of the pseudo header,
+ * The kernel reports that a checksum in a frame is partial, but not in which
+ * header.  The field itself shows it: it holds the sum of the pseudo header,
  * which a complete checksum does once in 65535 times.  In a tunnel it is one
  * header's, as a rule the inner one; a super-frame of a tunnel has two.
  *
@@ -49,8 +49,8 @@ AfPacketCsum af_packet_csum_check(uint8_t *frame, size_t len);
  * @len: its length in bytes
  * @start: where a header starts whose checksum is partial, in bytes
  *
- * Complete the checksum if that is an SCTP header: what a vnet header tells of
- * checksums is about another kind than SCTP's.
+ * Complete the checksum if that is an SCTP header: a vnet header can't
+ * describe the checksum of SCTP.
  *
  * Returns: whether it is one.
  */

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A queueing discipline that has no room refuses a frame, and poll() does not
- * tell when to try again: a socket is writable as long as its own buffer has
+ * A queueing discipline without room refuses a frame, and poll() does not
+ * report when to retry: a socket is writable as long as its own buffer has
  * room.  But each frame that leaves wakes up whoever polls the socket, and an
  * edge-triggered epoll descriptor keeps that.
  */

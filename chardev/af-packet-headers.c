@@ -80,7 +80,7 @@ static int skip_ethernet(Walk *w)
     return type;
 }
 
-/* What is in an MPLS packet is not said: an IP header tells its version. */
+/* MPLS does not name its payload: assume IP, which has a version field. */
 static int skip_mpls(Walk *w)
 {
     const uint8_t *p;
@@ -115,7 +115,7 @@ static int skip_ipv4(Walk *w)
         return NOTHING;
     }
     hlen = (*p & 0xf) * 4;
-    /* Longer than can be told: a super-frame (BIG TCP, Linux 6.3) */
+    /* Too long for the field: a super-frame (BIG TCP, Linux 6.3) */
     len = lduw_be_p(p + 2) ?: w->end - w->at;
     if (hlen < 20 || len < hlen || !peek(w, hlen)) {
         return NOTHING;
@@ -264,7 +264,7 @@ static int skip_vxlan(Walk *w)
     return p[3] < ARRAY_SIZE(gpe) ? enter_tunnel(w, 8, gpe[p[3]]) : NOTHING;
 }
 
-/* Tunnels use any port: what looks like one is looked into. */
+/* Tunnels use any port: try whatever looks like one. */
 static int skip_udp(Walk *w)
 {
     const uint8_t *p = peek(w, 8);

@@ -21,8 +21,8 @@
 #define FLUSH_BUDGET 64 /* frames */
 
 /* In microseconds */
-#define RETRY_INTERVAL (10 * 1000) /* should nothing else tell when */
-#define CARRIER_INTERVAL (100 * 1000)
+#define RETRY_INTERVAL (10 * 1000) /* in case no departure is signalled */
+#define CARRIER_POLL_INTERVAL (100 * 1000)
 
 struct AfPacketInject {
     AfPacketPort *port;
@@ -30,11 +30,11 @@ struct AfPacketInject {
     AfPacketTxq txq;
     AfPacketDepartures departures;
     bool writer_waits;       /* for room, so that nothing is dropped */
-    bool wait_for_room;      /* EAGAIN: POLLOUT tells when to go on */
-    bool wait_for_qdisc;     /* ENOBUFS: departures do */
+    bool wait_for_room;      /* EAGAIN: retry on POLLOUT */
+    bool wait_for_qdisc;     /* ENOBUFS: retry on a departure */
     int64_t flush_at;        /* 0 if there is no such time */
     bool no_carrier;
-    int64_t carrier_until;   /* when to look at it again */
+    int64_t carrier_poll_at;   /* when to poll it again */
 };
 
 #define MUST_WAIT 1
@@ -55,32 +55,33 @@ static bool is_refusal(int err)
     return err == -ENOBUFS || err == -ENOMEM;
 }
 
-/* Returns: false if nothing of ours is on its way. */
+/* Returns: false if none of our frames is in flight. */
 static bool wait_for_departure(AfPacketInject *inj)
 {
     const int fd = inj->port->fd;
 
-    if (!af_packet_socket_sends(fd)) {
+    if (!af_packet_socket_has_in_flight(fd)) {
         return false;
     }
     af_packet_departures_watch(&inj->departures);
-    return af_packet_socket_sends(fd); /* the last one may just have left */
+    /* The last one may just have left */
+    return af_packet_socket_has_in_flight(fd);
 }
 
 /*
  * The queueing discipline may refuse a frame because it is full; but a policy
  * that drops this very frame, or one that can't ever take a frame of this
- * length, looks the same, as does a peer of a smaller MTU.  As long as frames
- * of ours are on their way it may be full of these.  Once there are none, a
- * single attempt tells: if they have left since the first one, which may have
- * set them going itself, it succeeds.
+ * length, looks the same, as does a peer of a smaller MTU.  As long as our
+ * frames are in flight, it may be full of these.  Once there are none, a
+ * single attempt decides: if they have left since the first one, which may
+ * itself have made them leave, it succeeds.
  *
  * Returns: 0, a negative errno, or MUST_WAIT until another frame has left.
  */
 static int send_or_wait(AfPacketInject *inj, const uint8_t *data, size_t len)
 {
     bool alone = inj->wait_for_qdisc &&
-                 !af_packet_socket_sends(inj->port->fd);
+                 !af_packet_socket_has_in_flight(inj->port->fd);
     int err = send_now(inj, data, len);
 
     if (is_refusal(err) && !alone) {
@@ -104,21 +105,20 @@ static void count_sent(AfPacketInject *inj, size_t len)
     }
 }
 
-/* Nothing tells when it is lost: look now and then, while frames are sent. */
-static void look_at_carrier(AfPacketInject *inj)
+/* Its loss is not signalled: poll it now and then, while frames are sent. */
+static void poll_carrier(AfPacketInject *inj)
 {
     int64_t now = g_get_monotonic_time();
 
-    if (now >= inj->carrier_until) {
-        inj->carrier_until = now + CARRIER_INTERVAL;
+    if (now >= inj->carrier_poll_at) {
+        inj->carrier_poll_at = now + CARRIER_POLL_INTERVAL;
         inj->no_carrier = !af_packet_socket_has_carrier(inj->port->fd);
     }
 }
 
 /*
- * A super-frame of a tunnel is described by what its innermost headers say,
- * and no interface takes what is described so: there is nothing to tell of a
- * header inside.
+ * A super-frame of a tunnel is described by its innermost headers, and no
+ * interface accepts that: a vnet header can't describe an inner header.
  */
 static bool is_tunnel_gso(const AfPacketInject *inj, const uint8_t *data,
                           size_t len)
@@ -191,7 +191,7 @@ static bool send_frame(AfPacketInject *inj, const uint8_t *data, size_t len)
     return true;
 }
 
-/* Decide when to go on with what waits, whatever happens. */
+/* Decide when to retry at the latest. */
 static void schedule_flush(AfPacketInject *inj)
 {
     inj->flush_at = inj->wait_for_qdisc ?
@@ -243,7 +243,7 @@ bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
     struct iovec payload;
     int ret = 0;
 
-    look_at_carrier(inj);
+    poll_carrier(inj);
     while (takes_record(inj) &&
            (ret = af_packet_splitter_next(&inj->splitter, in, &payload,
                                           errp)) > 0) {
@@ -270,7 +270,7 @@ void af_packet_inject_flush(AfPacketInject *inj)
     if (!af_packet_txq_head(&inj->txq)) {
         return;
     }
-    look_at_carrier(inj);
+    poll_carrier(inj);
     while ((frame = af_packet_txq_head(&inj->txq)) && budget--) {
         if (!send_frame(inj, frame->data, frame->len)) {
             break;
@@ -320,7 +320,7 @@ AfPacketInject *af_packet_inject_new(AfPacketPort *port)
     af_packet_txq_init(&inj->txq, QUEUE_MAX_BYTES);
     af_packet_departures_init(&inj->departures, port->fd);
     af_packet_socket_limit_sndbuf(port->state, SNDBUF_MAX_BYTES);
-    ret = af_packet_socket_deafen(port->state);
+    ret = af_packet_socket_reject_all(port->state);
     if (ret < 0) {
         warn_report("chardev '%s': can't keep the socket on %s from receiving "
                     "frames: %s; they fill its receive buffer", port->label,

@@ -44,7 +44,7 @@ void af_packet_inject_free(AfPacketInject *inj);
  *
  * Send, queue or drop the frames whose records are complete now.
  *
- * Returns: false if the stream makes no sense; what follows means nothing.
+ * Returns: false if the stream is broken; the rest of it is meaningless.
  */
 bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
                             Error **errp);

@@ -1,5 +1,5 @@
 /*
- * When to look for frames: at once, or after a short rest
+ * When to receive frames: at once, or after a short rest
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,7 @@
 #include "af-packet-pace.h"
 
 #define REST_NS (100 * SCALE_US)
-#define FRAMES_PER_REST 5 /* from which on it pays */
+#define FRAMES_PER_REST 5 /* or more make a rest worthwhile */
 
 void af_packet_pace_init(AfPacketPace *pace)
 {
@@ -44,7 +44,7 @@ void af_packet_pace_update(AfPacketPace *pace)
 
     pace->resting = false;
     if (elapsed < REST_NS) {
-        return; /* too short a time to tell */
+        return; /* too short to decide */
     }
     dense = pace->n_frames * (int64_t)REST_NS >= FRAMES_PER_REST * elapsed;
     pace->since = now;

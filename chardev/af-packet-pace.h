@@ -1,12 +1,12 @@
 /*
- * When to look for frames: at once, or after a short rest
+ * When to receive frames: at once, or after a short rest
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A turn of the main loop costs as much as ten frames, and a fast reader has
- * one for each frame.  So, as a network card's interrupt moderation does,
- * rest for a moment when frames come in so densely that several of them
- * will have come by then.  When traffic is thin, nothing waits.
+ * An iteration of the main loop costs as much as ten frames, and a fast reader
+ * has one for each frame.  So, like a network card's interrupt moderation,
+ * rest for a moment when frames arrive so fast that several of them will
+ * have arrived by then.  Slow traffic is not delayed.
  */
 #ifndef CHARDEV_AF_PACKET_PACE_H
 #define CHARDEV_AF_PACKET_PACE_H

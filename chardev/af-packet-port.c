@@ -8,7 +8,9 @@
 #include "af-packet-port.h"
 #include "trace.h"
 
+/* In microseconds of g_get_monotonic_time() */
 #define WARN_INTERVAL (10 * G_USEC_PER_SEC)
+#define LINK_POLL_INTERVAL G_USEC_PER_SEC
 
 #define COUNTER(member) offsetof(ChardevAfPacketStats, member)
 
@@ -19,11 +21,11 @@ static const struct {
     [AF_PACKET_DROP_RCVBUF_FULL] = {
         COUNTER(dropped_kernel), "receive buffer full" },
     [AF_PACKET_DROP_BAD_SLOT] = {
-        COUNTER(dropped_refused), "the ring describes it wrongly" },
+        COUNTER(dropped_refused), "invalid ring slot" },
     [AF_PACKET_DROP_OVERSIZE] = {
-        COUNTER(dropped_oversize), "longer than a record can be" },
+        COUNTER(dropped_oversize), "too long for a record" },
     [AF_PACKET_DROP_FILTERED] = {
-        COUNTER(dropped_too_long), "cut by the socket's filter" },
+        COUNTER(dropped_too_long), "truncated by the socket's filter" },
     [AF_PACKET_DROP_TOO_SHORT] = {
         COUNTER(dropped_too_short), "shorter than an Ethernet header" },
     [AF_PACKET_DROP_UNDESCRIBABLE] = {
@@ -31,18 +33,16 @@ static const struct {
     [AF_PACKET_DROP_BAD_CSUM] = {
         COUNTER(dropped_refused), "checksum offset out of range" },
     [AF_PACKET_DROP_NO_CSUM] = {
-        COUNTER(dropped_csum), "its checksum is left to a network card, but "
-                               "it has none that is known" },
+        COUNTER(dropped_csum), "partial checksum of an unknown protocol" },
     [AF_PACKET_DROP_TUNNEL_GSO] = {
-        COUNTER(dropped_tunnel_gso), "a tunnel's, to be segmented; switch "
-                                     "segmentation offload off where the "
-                                     "tunnel begins" },
+        COUNTER(dropped_tunnel_gso), "segmentation offload inside a tunnel; "
+                                     "disable it where the tunnel starts" },
     [AF_PACKET_DROP_QUEUE_FULL] = {
         COUNTER(dropped_queue_full), "transmit queue full" },
     [AF_PACKET_DROP_LINK_DOWN] = {
         COUNTER(dropped_link_down), "link down" },
     [AF_PACKET_DROP_ABOVE_MTU] = {
-        COUNTER(dropped_too_long), "longer than the interface's MTU" },
+        COUNTER(dropped_too_long), "too long for the interface's MTU" },
     [AF_PACKET_DROP_REFUSED] = {
         COUNTER(dropped_refused), "refused by the kernel" },
 };
@@ -81,13 +81,32 @@ const char *af_packet_port_ifname(AfPacketPort *port)
     return port->ifname;
 }
 
-static void warn_of_drop(AfPacketPort *port, AfPacketDrop reason, int err,
+bool af_packet_port_poll_link(AfPacketPort *port)
+{
+    static const char *const names[] = {
+        [AF_PACKET_LINK_UP] = "up",
+        [AF_PACKET_LINK_DOWN] = "down",
+        [AF_PACKET_LINK_GONE] = "gone",
+    };
+    AfPacketLink link = af_packet_socket_link(port->fd);
+
+    port->link_poll_at = g_get_monotonic_time() + LINK_POLL_INTERVAL;
+    port->link_changed = false;
+    if (link == port->link) {
+        return false;
+    }
+    port->link = link;
+    trace_af_packet_port_link(port, names[link]);
+    return true;
+}
+
+static void warn_dropped(AfPacketPort *port, AfPacketDrop reason, int err,
                          size_t len)
 {
     warn_report("chardev '%s': dropped a frame of %zu bytes on %s: %s%s%s; "
                 "'af-packet-stats' counts them", port->label, len,
-                af_packet_port_ifname(port), drops[reason].text, err ? ": " : "",
-                err ? strerror(err) : "");
+                af_packet_port_ifname(port), drops[reason].text,
+                err ? ": " : "", err ? strerror(err) : "");
 }
 
 void af_packet_port_drop(AfPacketPort *port, AfPacketDrop reason, int err,
@@ -99,7 +118,7 @@ void af_packet_port_drop(AfPacketPort *port, AfPacketDrop reason, int err,
     trace_af_packet_port_drop(port, drops[reason].text, err, len);
     if (now >= port->warn_at[reason]) {
         port->warn_at[reason] = now + WARN_INTERVAL;
-        warn_of_drop(port, reason, err, len);
+        warn_dropped(port, reason, err, len);
     }
 }
 

@@ -36,11 +36,12 @@ typedef struct AfPacketPort {
     char *label;               /* what messages call the user */
     char *ifname;              /* see af_packet_port_ifname() */
     size_t vnet_hdr_len;       /* in the socket's frames */
-    AfPacketLink link;         /* as last seen */
+    AfPacketLink link;         /* at the last poll */
+    int64_t link_poll_at;      /* when to poll it again */
     ChardevAfPacketStats stats;
     int64_t warn_at[AF_PACKET_DROP__MAX]; /* when to warn again */
 
-    bool link_changed;         /* perhaps: the channel has to look */
+    bool link_changed;         /* perhaps: the channel has to poll it */
     int error;                 /* the socket is of no more use: an errno */
 } AfPacketPort;
 
@@ -58,7 +59,7 @@ void af_packet_port_init(AfPacketPort *port, int fd, const char *label,
  * af_packet_port_release:
  * @port: the port, whose direction has stopped
  *
- * Leave the socket as it was handed over.
+ * Restore the socket to its original state.
  */
 void af_packet_port_release(AfPacketPort *port);
 
@@ -78,10 +79,21 @@ void af_packet_port_destroy(AfPacketPort *port);
 const char *af_packet_port_ifname(AfPacketPort *port);
 
 /**
+ * af_packet_port_poll_link:
+ * @port: the port
+ *
+ * Poll the link, and decide when to poll it again, in microseconds of
+ * g_get_monotonic_time().
+ *
+ * Returns: true if the link has changed.
+ */
+bool af_packet_port_poll_link(AfPacketPort *port);
+
+/**
  * af_packet_port_drop:
  * @port: the port
  * @reason: why the frame is dropped
- * @err: the errno that tells more, or 0
+ * @err: an errno with more detail, or 0
  * @len: length of the frame in bytes, 0 if it is not known
  *
  * Count a frame that goes no further, and warn about it now and then.

@@ -55,8 +55,8 @@ static bool splitter_check_head(const AfPacketSplitter *sp, Error **errp)
     size_t stated;
 
     if (len > AF_PACKET_RECORD_MAX) {
-        error_setg(errp, "record length %zu is above the limit of %d: this "
-                   "is not a stream of records%s", len, AF_PACKET_RECORD_MAX,
+        error_setg(errp, "record length %zu is above the limit of %d: not "
+                   "a packet stream%s", len, AF_PACKET_RECORD_MAX,
                    sp->vnet_hdr_len ? "" : ", or one with vnet headers");
         return false;
     }

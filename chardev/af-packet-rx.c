@@ -7,26 +7,14 @@
  * Linux 6.18, unless another version is named.
  */
 #include "qemu/osdep.h"
-#include <sys/mman.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
-#include "qemu/atomic.h"
-#include "qemu/madvise.h"
 #include "qemu/queue.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
+#include "af-packet-ring.h"
 #include "af-packet-rx.h"
 #include "af-packet-socket.h"
 
-/* A slot holds a frame of 174 bytes; 32760 of them can wait. */
-#define SLOT_SIZE (15 * TPACKET_ALIGNMENT)
-#define BLOCK_SIZE (64 * KiB)
-#define N_BLOCKS 120
-#define SLOTS_PER_BLOCK (BLOCK_SIZE / SLOT_SIZE)
-#define N_SLOTS (N_BLOCKS * SLOTS_PER_BLOCK)
-#define RING_SIZE (N_BLOCKS * BLOCK_SIZE)
-
-/* Frames that are taken from the receive queue at a time */
+/* Frames per system call on the receive queue */
 #define BATCH 16
 
 /*
@@ -35,11 +23,6 @@
  */
 #define QUEUE_SIZE_MAX (4 * MiB)
 #define EARLY_SIZE_MAX (2 * MiB)
-
-/* Linux 6.3 */
-#ifndef TP_STATUS_GSO_TCP
-#define TP_STATUS_GSO_TCP (1 << 8)
-#endif
 
 /* Linux 5.14 */
 #ifndef SO_BUF_LOCK
@@ -70,9 +53,7 @@ struct AfPacketRx {
     QSIMPLEQ_HEAD(, EarlyFrame) early;
     EarlyFrame *early_taken;
 
-    uint8_t *ring;         /* NULL if there is none */
-    unsigned slot;         /* the next to be taken */
-    uint8_t slot_copy[AF_PACKET_RX_HEADROOM + SLOT_SIZE];
+    AfPacketRing *ring;    /* NULL if there is none */
 
     unsigned batch_next;
     unsigned batch_len;
@@ -91,20 +72,6 @@ static size_t buf_stride(const AfPacketRx *rx)
     return ROUND_UP(AF_PACKET_RX_HEADROOM + rx->max, 64);
 }
 
-static void set_vlan(AfPacketRxInfo *info, uint32_t status, uint16_t tpid,
-                     uint16_t tci)
-{
-    info->has_vlan = status & TP_STATUS_VLAN_VALID;
-    info->vlan_tci = tci;
-    info->vlan_tpid = status & TP_STATUS_VLAN_TPID_VALID ? tpid : ETH_P_8021Q;
-}
-
-static void set_offloads(AfPacketRxInfo *info, uint32_t status)
-{
-    info->csum_not_ready = status & TP_STATUS_CSUMNOTREADY;
-    info->gso_tcp = status & TP_STATUS_GSO_TCP;
-}
-
 static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
 {
     struct tpacket_auxdata aux;
@@ -115,8 +82,8 @@ static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
     }
     memcpy(&aux, CMSG_DATA(cmsg), sizeof(aux));
     info->filtered = aux.tp_snaplen < aux.tp_len;
-    set_vlan(info, aux.tp_status, aux.tp_vlan_tpid, aux.tp_vlan_tci);
-    set_offloads(info, aux.tp_status);
+    af_packet_rx_info_set(info, aux.tp_status, aux.tp_vlan_tpid,
+                          aux.tp_vlan_tci);
 }
 
 /* Returns: how many frames there are now, or a negative errno. */
@@ -201,8 +168,8 @@ static void queue_limits(int *initial, int *most)
     }
 }
 
-/* Has the opener chosen the queue's length? */
-static bool queue_is_chosen(const AfPacketRx *rx, int initial)
+/* Has the opener set SO_RCVBUF? */
+static bool rcvbuf_is_set(const AfPacketRx *rx, int initial)
 {
     int lock = get_int(rx->fd, SO_BUF_LOCK);
 
@@ -210,7 +177,7 @@ static bool queue_is_chosen(const AfPacketRx *rx, int initial)
                       lock & SOCK_RCVBUF_LOCK;
 }
 
-/* Have as long a queue as may be. */
+/* Make the queue as long as allowed. */
 static void queue_resize(AfPacketRx *rx, int most)
 {
     int rcvbuf = get_int(rx->fd, SO_RCVBUF);
@@ -224,66 +191,15 @@ static void queue_resize(AfPacketRx *rx, int most)
  * The ring
  */
 
-static struct tpacket2_hdr *ring_slot(const AfPacketRx *rx, unsigned slot)
-{
-    return (void *)(rx->ring + slot / SLOTS_PER_BLOCK * BLOCK_SIZE +
-                    slot % SLOTS_PER_BLOCK * SLOT_SIZE);
-}
-
-static uint32_t ring_status(const AfPacketRx *rx)
-{
-    return qatomic_load_acquire(&ring_slot(rx, rx->slot)->tp_status);
-}
-
-/* Give the next slot back to the kernel. */
-static void ring_advance(AfPacketRx *rx)
-{
-    qatomic_store_release(&ring_slot(rx, rx->slot)->tp_status,
-                          TP_STATUS_KERNEL);
-    rx->slot = (rx->slot + 1) % N_SLOTS;
-}
-
-/*
- * To copy so little costs less than to keep the slot: poll() reports the
- * socket as readable until its newest slot has been given back.
- *
- * Whoever has a duplicate of the socket can write to the slot, at any moment:
- * each field is read once, and can have any value.
- */
-static void ring_copy(AfPacketRx *rx, uint32_t status, AfPacketRxFrame *frame)
-{
-    const struct tpacket2_hdr *hdr = ring_slot(rx, rx->slot);
-    size_t mac = qatomic_read(&hdr->tp_mac);
-    uint32_t len = qatomic_read(&hdr->tp_len);
-    uint32_t snaplen = qatomic_read(&hdr->tp_snaplen);
-    uint8_t *data = rx->slot_copy + AF_PACKET_RX_HEADROOM;
-
-    *frame = (AfPacketRxFrame) { .data = data };
-    if (mac < TPACKET2_HDRLEN || mac > SLOT_SIZE ||
-        snaplen > SLOT_SIZE - mac || snaplen > len) {
-        frame->info.impossible = true;
-        return;
-    }
-
-    frame->len = len;
-    frame->info.no_room = snaplen < len && snaplen == SLOT_SIZE - mac;
-    frame->info.filtered = snaplen < len && snaplen < SLOT_SIZE - mac;
-    set_vlan(&frame->info, status, qatomic_read(&hdr->tp_vlan_tpid),
-             qatomic_read(&hdr->tp_vlan_tci));
-    set_offloads(&frame->info, status);
-    memcpy(data, (const uint8_t *)hdr + mac, snaplen);
-}
-
 static int ring_next(AfPacketRx *rx, AfPacketRxFrame *frame)
 {
-    uint32_t status = ring_status(rx);
+    uint32_t status = af_packet_ring_status(rx->ring);
     int ret = 0;
 
     if (!(status & TP_STATUS_USER)) {
         return 0;
     }
     if (status & TP_STATUS_COPY) {
-        /* Too long for a slot: the whole frame is in the receive queue */
         ret = batch_next(rx, frame);
         if (ret < 0) {
             return ret;
@@ -292,73 +208,10 @@ static int ring_next(AfPacketRx *rx, AfPacketRxFrame *frame)
         frame->info.filtered = false;
     }
     if (!ret) {
-        ring_copy(rx, status, frame);
+        af_packet_ring_copy(rx->ring, status, frame);
     }
-    ring_advance(rx);
+    af_packet_ring_advance(rx->ring);
     return 1;
-}
-
-/* Returns: how many frames there were. */
-static size_t ring_discard(AfPacketRx *rx)
-{
-    size_t n = 0;
-
-    while (n < N_SLOTS && ring_status(rx) & TP_STATUS_USER) {
-        ring_advance(rx);
-        n++;
-    }
-    return n;
-}
-
-static void ring_stop(AfPacketRx *rx)
-{
-    struct tpacket_req none = {};
-
-    if (rx->ring) {
-        munmap(rx->ring, RING_SIZE);
-        rx->ring = NULL;
-    }
-    setsockopt(rx->fd, SOL_PACKET, PACKET_RX_RING, &none, sizeof(none));
-}
-
-/* Has the opener had the kernel leave bytes free in each slot? */
-static bool slots_are_reserved(const AfPacketRx *rx)
-{
-    int bytes = 0;
-    socklen_t len = sizeof(bytes);
-
-    return getsockopt(rx->fd, SOL_PACKET, PACKET_RESERVE, &bytes, &len) == 0 &&
-           bytes > 0;
-}
-
-static void ring_start(AfPacketRx *rx)
-{
-    struct tpacket_req req = {
-        .tp_block_size = BLOCK_SIZE,
-        .tp_block_nr = N_BLOCKS,
-        .tp_frame_size = SLOT_SIZE,
-        .tp_frame_nr = N_SLOTS,
-    };
-
-    if (af_packet_state_set(rx->state, SOL_PACKET, PACKET_VERSION,
-                            TPACKET_V2) == 0 &&
-        /* Any value but 0: frames that are longer than a slot are kept */
-        af_packet_state_set(rx->state, SOL_PACKET, PACKET_COPY_THRESH,
-                            1) == 0 &&
-        setsockopt(rx->fd, SOL_PACKET, PACKET_RX_RING,
-                   &req, sizeof(req)) == 0) {
-        void *ring = mmap(NULL, RING_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-                          rx->fd, 0);
-
-        if (ring != MAP_FAILED) {
-            /* A child that has it mapped would keep it from being removed */
-            qemu_madvise(ring, RING_SIZE, QEMU_MADV_DONTFORK);
-            rx->ring = ring;
-        }
-    }
-    if (!rx->ring) {
-        ring_stop(rx);
-    }
 }
 
 /*
@@ -382,8 +235,8 @@ static size_t early_push(AfPacketRx *rx, const AfPacketRxFrame *frame)
 }
 
 /*
- * A flood may go on and on, and more may wait than SO_RCVBUF is now.
- * Returns: how many frames found no room.
+ * A flood may never end, and more bytes may be queued than SO_RCVBUF allows
+ * now.  Returns: how many frames did not fit.
  */
 static size_t early_collect(AfPacketRx *rx)
 {
@@ -423,10 +276,10 @@ static int early_next(AfPacketRx *rx, AfPacketRxFrame *frame)
  */
 
 /*
- * There is no ring where vnet headers are: when that of a frame can't be made,
- * which any guest can bring about, Linux forgets to release the slot that it
- * had chosen, and fills none any more but drops all that comes (since 5.6,
- * seen in 6.18; not in 6.1.189, 6.12.112 and 7.3).
+ * No ring with vnet headers: when Linux can't make that of a frame, as any
+ * guest can cause, it does not release the slot that it had reserved, and
+ * drops all later frames (since 5.6, seen in 6.18; not in 6.1.189, 6.12.112
+ * and 7.3).
  */
 AfPacketRx *af_packet_rx_new(AfPacketState *state, size_t max,
                              bool has_vnet_hdr, size_t *lost)
@@ -441,11 +294,11 @@ AfPacketRx *af_packet_rx_new(AfPacketState *state, size_t max,
     QSIMPLEQ_INIT(&rx->early);
     *lost = 0;
     queue_limits(&initial, &most);
-    if (!queue_is_chosen(rx, initial)) {
+    if (!rcvbuf_is_set(rx, initial)) {
         queue_resize(rx, most);
-        if (!has_vnet_hdr && !slots_are_reserved(rx)) {
+        if (!has_vnet_hdr && af_packet_ring_can_start(state)) {
             *lost = early_collect(rx);
-            ring_start(rx);
+            rx->ring = af_packet_ring_new(state);
         }
     }
     return rx;
@@ -460,8 +313,8 @@ size_t af_packet_rx_stop(AfPacketRx *rx)
         n++;
     }
     if (rx->ring) {
-        n += ring_discard(rx);
-        ring_stop(rx);
+        n += af_packet_ring_stop(rx->ring);
+        g_clear_pointer(&rx->ring, af_packet_ring_free);
     } else {
         n += batch_left(rx) + af_packet_socket_discard(rx->fd);
     }
@@ -475,9 +328,7 @@ void af_packet_rx_free(AfPacketRx *rx)
     while (early_next(rx, &frame)) {
         continue;
     }
-    if (rx->ring) {
-        munmap(rx->ring, RING_SIZE);
-    }
+    af_packet_ring_free(rx->ring);
     g_free(rx->buf);
     g_free(rx);
 }
@@ -492,7 +343,7 @@ bool af_packet_rx_ready(const AfPacketRx *rx)
     if (!QSIMPLEQ_EMPTY(&rx->early)) {
         return true;
     }
-    return rx->ring ? ring_status(rx) & TP_STATUS_USER :
+    return rx->ring ? af_packet_ring_status(rx->ring) & TP_STATUS_USER :
                       batch_left(rx) > 0;
 }
 

@@ -6,18 +6,25 @@
  * Short frames, such as TCP's acknowledgements, wait in a ring that the
  * kernel shares with QEMU (TPACKET_V2): no system call is needed to take
  * them, and tens of thousands can wait.  Longer ones wait in the socket's
- * receive queue (SO_RCVBUF), from which they are taken many at a time.  The
+ * receive queue (SO_RCVBUF), from which they are received in batches.  The
  * order of all frames is kept.
  *
- * The queue has all frames where the kernel gives no ring, where the socket
- * has vnet headers, and where its opener has set SO_RCVBUF: frames are to wait
- * there then.  That also is the way to miss nothing, as the kernel gives the
- * socket no frames while it sets up a ring, for some milliseconds.
+ * All frames wait in the queue if the kernel provides no ring, if the socket
+ * has vnet headers, or if its opener has set SO_RCVBUF.  The latter also
+ * avoids a gap at the start: the kernel delivers no frames to the socket for
+ * some milliseconds, while it sets up a ring.
  */
 #ifndef CHARDEV_AF_PACKET_RX_H
 #define CHARDEV_AF_PACKET_RX_H
 
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include "af-packet-state.h"
+
+/* Linux 6.3 */
+#ifndef TP_STATUS_GSO_TCP
+#define TP_STATUS_GSO_TCP (1 << 8)
+#endif
 
 /* Bytes before a received frame that may be overwritten */
 #define AF_PACKET_RX_HEADROOM 20
@@ -26,13 +33,31 @@
 typedef struct AfPacketRxInfo {
     bool filtered;      /* the socket's filter took the frame's end off */
     bool no_room;       /* its end found no room in the receive queue */
-    bool impossible;    /* the ring describes none that can be: no data */
+    bool impossible;    /* invalid ring slot: no data */
     bool csum_not_ready; /* a checksum is left to a network card */
     bool gso_tcp;       /* it is to be cut into segments (Linux 6.3) */
     bool has_vlan;      /* a tag was taken out of the frame */
     uint16_t vlan_tpid;
     uint16_t vlan_tci;
 } AfPacketRxInfo;
+
+/**
+ * af_packet_rx_info_set:
+ * @info: set to what the other arguments say
+ * @status: TP_STATUS_* bits of a frame
+ * @vlan_tpid: its tp_vlan_tpid
+ * @vlan_tci: its tp_vlan_tci
+ */
+static inline void af_packet_rx_info_set(AfPacketRxInfo *info, uint32_t status,
+                                         uint16_t vlan_tpid, uint16_t vlan_tci)
+{
+    info->csum_not_ready = status & TP_STATUS_CSUMNOTREADY;
+    info->gso_tcp = status & TP_STATUS_GSO_TCP;
+    info->has_vlan = status & TP_STATUS_VLAN_VALID;
+    info->vlan_tci = vlan_tci;
+    info->vlan_tpid = status & TP_STATUS_VLAN_TPID_VALID ? vlan_tpid :
+                                                           ETH_P_8021Q;
+}
 
 /*
  * @data: the vnet header, if the socket has one, then the frame
@@ -95,8 +120,8 @@ bool af_packet_rx_has_ring(const AfPacketRx *rx);
  * af_packet_rx_ready:
  * @rx: a receiver
  *
- * Returns: true if there is a frame to be taken.  False means that only
- * poll() on the socket can tell.
+ * Returns: true if there is a frame to be taken.  Otherwise poll() on the
+ * socket reports when there is.
  */
 bool af_packet_rx_ready(const AfPacketRx *rx);
 

@@ -81,8 +81,8 @@ bool af_packet_socket_is(int fd)
 }
 
 /*
- * Nothing tells of a ring, but with one the version can't be set, not even
- * to what it is.
+ * The kernel does not report a ring, but with one the version can't be set,
+ * not even to its present value.
  */
 static bool has_ring(int fd)
 {
@@ -98,7 +98,7 @@ static bool is_reject_all(const struct sock_filter *instruction)
 }
 
 /* Does nothing arrive at the socket, by its protocol or its filter? */
-static bool is_deaf(int fd)
+static bool rejects_all(int fd)
 {
     struct sock_filter first;
     struct sockaddr_ll sll;
@@ -194,7 +194,7 @@ bool af_packet_socket_check(int fd, ChardevSocketAfPacketMode mode,
                    "open the fd without PACKET_RX_RING and PACKET_TX_RING");
         return false;
     }
-    return mode != CHARDEV_SOCKET_AF_PACKET_MODE_INJECT || is_deaf(fd) ||
+    return mode != CHARDEV_SOCKET_AF_PACKET_MODE_INJECT || rejects_all(fd) ||
            check_filter(fd, errp);
 }
 
@@ -214,7 +214,7 @@ AfPacketLink af_packet_socket_link(int fd)
         return AF_PACKET_LINK_GONE;
     }
     if (ret < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0) {
-        return AF_PACKET_LINK_DOWN; /* renamed in between; looked at again */
+        return AF_PACKET_LINK_DOWN; /* renamed meanwhile; polled again */
     }
     return ifr.ifr_flags & IFF_UP ? AF_PACKET_LINK_UP : AF_PACKET_LINK_DOWN;
 }
@@ -255,13 +255,13 @@ int af_packet_socket_mtu(int fd)
     return ioctl(fd, SIOCGIFMTU, &ifr) < 0 ? -errno : ifr.ifr_mtu;
 }
 
-int af_packet_socket_deafen(AfPacketState *state)
+int af_packet_socket_reject_all(AfPacketState *state)
 {
     struct sock_filter reject = BPF_STMT(BPF_RET | BPF_K, 0);
     struct sock_fprog prog = { .len = 1, .filter = &reject };
     int fd = af_packet_state_fd(state), ret;
 
-    if (is_deaf(fd)) {
+    if (rejects_all(fd)) {
         return 0;
     }
     ret = af_packet_state_set_filter(state, &prog);
@@ -271,7 +271,7 @@ int af_packet_socket_deafen(AfPacketState *state)
     return ret;
 }
 
-/* Linux before 5.14 does not tell whether the opener has chosen it. */
+/* Linux before 5.14 does not report whether the opener has set it. */
 void af_packet_socket_limit_sndbuf(AfPacketState *state, int most)
 {
     int fd = af_packet_state_fd(state);
@@ -291,7 +291,7 @@ size_t af_packet_socket_discard(int fd)
     uint32_t tries;
     size_t n = 0;
 
-    /* No more than waits now, as frames may come in all the time */
+    /* No more than are queued now: frames may arrive all the time */
     getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &len);
     tries = meminfo[SK_MEMINFO_RMEM_ALLOC] / LEAST_COST + ERRORS_BEFORE;
     while (tries--) {
@@ -333,7 +333,7 @@ int af_packet_socket_take_error(int fd)
     return err;
 }
 
-bool af_packet_socket_sends(int fd)
+bool af_packet_socket_has_in_flight(int fd)
 {
     int bytes;
 

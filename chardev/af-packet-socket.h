@@ -82,12 +82,12 @@ bool af_packet_socket_has_carrier(int fd);
  * @fd: a packet socket that was bound to an interface
  *
  * Returns: the longest packet that the interface sends now, in bytes after the
- * Ethernet header; a negative errno if that can't be told.
+ * Ethernet header; a negative errno on error.
  */
 int af_packet_socket_mtu(int fd);
 
 /**
- * af_packet_socket_deafen:
+ * af_packet_socket_reject_all:
  * @state: state of a packet socket that passes af_packet_socket_check() for
  *     inject mode
  *
@@ -96,7 +96,7 @@ int af_packet_socket_mtu(int fd);
  *
  * Returns: 0, or a negative errno; at most SO_RCVBUF bytes are held then.
  */
-int af_packet_socket_deafen(AfPacketState *state);
+int af_packet_socket_reject_all(AfPacketState *state);
 
 /**
  * af_packet_socket_limit_sndbuf:
@@ -140,13 +140,13 @@ uint32_t af_packet_socket_take_drops(int fd);
 int af_packet_socket_take_error(int fd);
 
 /**
- * af_packet_socket_sends:
+ * af_packet_socket_has_in_flight:
  * @fd: a packet socket
  *
- * Returns: whether frames that were sent are still on their way to the
- * interface.
+ * Returns: whether frames that were sent are still in flight: queued on their
+ * way to the interface.
  */
-bool af_packet_socket_sends(int fd);
+bool af_packet_socket_has_in_flight(int fd);
 
 /**
  * af_packet_socket_send:

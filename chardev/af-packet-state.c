@@ -1,5 +1,5 @@
 /*
- * What QEMU changes in an AF_PACKET socket, and puts back
+ * The original state of an AF_PACKET socket, which QEMU restores
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,7 +19,7 @@ typedef struct Change {
     QSLIST_ENTRY(Change) next;
     int level;
     int name;
-    int value; /* for setsockopt(), to have it again as it was */
+    int value; /* for setsockopt(), to restore it */
 } Change;
 
 struct AfPacketState {
@@ -128,14 +128,14 @@ int af_packet_state_set(AfPacketState *state, int level, int name, int value)
 
 int af_packet_state_set_buf(AfPacketState *state, int name, int bytes)
 {
-    /* That it was set is state, too, and is so again when it is put back */
+    /* Whether it was set is state, too */
     remember(state, SOL_SOCKET, SO_BUF_LOCK,
              get_setting(state->fd, SOL_SOCKET, SO_BUF_LOCK));
     return af_packet_state_set(state, SOL_SOCKET, name,
                                setting(SOL_SOCKET, name, bytes));
 }
 
-static void options_put_back(AfPacketState *state)
+static void options_restore(AfPacketState *state)
 {
     Change *change;
 
@@ -157,7 +157,7 @@ static int filter_save(AfPacketState *state)
     struct sock_fprog *filter = &state->filter;
     socklen_t n = 0;
 
-    /* Without room for them, the kernel tells how many instructions it has */
+    /* Without a buffer, the kernel returns the number of instructions */
     if (getsockopt(state->fd, SOL_SOCKET, SO_GET_FILTER, NULL, &n) < 0) {
         return -errno;
     }
@@ -194,7 +194,7 @@ int af_packet_state_set_filter(AfPacketState *state,
     return ret;
 }
 
-static void filter_put_back(AfPacketState *state)
+static void filter_restore(AfPacketState *state)
 {
     int unused = 0;
 
@@ -212,8 +212,8 @@ static void filter_put_back(AfPacketState *state)
 
 void af_packet_state_free(AfPacketState *state)
 {
-    filter_put_back(state);
-    options_put_back(state);
+    filter_restore(state);
+    options_restore(state);
     WITH_QEMU_LOCK_GUARD(&states_lock) {
         QLIST_REMOVE(state, next);
     }

@@ -1,14 +1,14 @@
 /*
- * What QEMU changes in an AF_PACKET socket, and puts back
+ * The original state of an AF_PACKET socket, which QEMU restores
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Whoever opened the socket may keep it, and use it when QEMU no longer does:
- * it is to be then as it was when QEMU got it.  Options are changed through
- * these functions, which remember what they were.
+ * Whoever opened the socket may keep it, and use it after QEMU: it must then
+ * be as it was when QEMU received it.  Options are changed with these
+ * functions, which save their original values.
  *
- * A socket with two users in QEMU could not be put back, nor would either of
- * them get what it expects, so that all sockets in use are known here.
+ * A socket with two users in QEMU could not be restored, nor would either of
+ * them get what it expects, so all sockets in use are registered here.
  */
 #ifndef CHARDEV_AF_PACKET_STATE_H
 #define CHARDEV_AF_PACKET_STATE_H
@@ -24,7 +24,7 @@ typedef struct AfPacketState AfPacketState;
  *
  * Start to use a socket.  Nothing is changed yet.
  *
- * Returns: the state, in which all changes are remembered.
+ * Returns: the state, which saves what is changed.
  */
 AfPacketState *af_packet_state_new(int fd, const char *user);
 

@@ -17,9 +17,6 @@
 #include "af-packet-watch.h"
 #include "trace.h"
 
-/* In microseconds of g_get_monotonic_time() */
-#define LOOK_INTERVAL G_USEC_PER_SEC
-
 struct QIOChannelAfPacket {
     QIOChannel parent;
     QLIST_ENTRY(QIOChannelAfPacket) next;
@@ -33,7 +30,6 @@ struct QIOChannelAfPacket {
     bool ended;
     ChardevAfPacketEnd end_reason; /* as long as it is open: "disconnected" */
     bool warned_discard;
-    int64_t look_at;           /* when to look at the interface again */
     AfPacketPort port;
     AfPacketCapture *capture;  /* one of the two; the other is NULL */
     AfPacketInject *inject;
@@ -44,27 +40,26 @@ static QLIST_HEAD(, QIOChannelAfPacket) channels;
 static QemuMutex channels_lock;
 
 /*
- * While the interface is down nothing tells that it is removed, and a socket
- * with protocol 0, as inject mode is given, is never told a thing.
+ * While the interface is down, the socket does not report that it is removed;
+ * and one with protocol 0, as for inject mode, never reports anything.
  */
-static bool has_to_look(const QIOChannelAfPacket *ioc)
+static bool has_to_poll_link(const QIOChannelAfPacket *ioc)
 {
     return ioc->inject || ioc->port.link == AF_PACKET_LINK_DOWN;
 }
 
 static int64_t service_ready_time(const QIOChannelAfPacket *ioc)
 {
-    int64_t look_at = has_to_look(ioc) ? ioc->look_at : -1;
+    int64_t poll_at = has_to_poll_link(ioc) ? ioc->port.link_poll_at : -1;
     int64_t flush_at = ioc->inject ? af_packet_inject_flush_at(ioc->inject) : 0;
 
     if (ioc->ended) {
         return 0; /* it goes */
     }
-    return flush_at && (look_at < 0 || flush_at < look_at) ? flush_at :
-                                                             look_at;
+    return flush_at && (poll_at < 0 || flush_at < poll_at) ? flush_at : poll_at;
 }
 
-/* Tell the service source what to wait for. */
+/* Set what the service source waits for. */
 static void service_rearm(QIOChannelAfPacket *ioc)
 {
     bool writable = ioc->inject && af_packet_inject_waits_for_room(ioc->inject);
@@ -80,7 +75,7 @@ static void service_rearm(QIOChannelAfPacket *ioc)
     }
 }
 
-/* Let every watch on the channel see that it has ended, in any thread. */
+/* Wake up every watch on the channel, in any thread. */
 static void end_channel(QIOChannelAfPacket *ioc, ChardevAfPacketEnd reason)
 {
     ioc->ended = true;
@@ -88,23 +83,10 @@ static void end_channel(QIOChannelAfPacket *ioc, ChardevAfPacketEnd reason)
     service_rearm(ioc);
 }
 
-static void look_at_interface(QIOChannelAfPacket *ioc)
+static void poll_link(QIOChannelAfPacket *ioc)
 {
-    static const char *const names[] = {
-        [AF_PACKET_LINK_UP] = "up",
-        [AF_PACKET_LINK_DOWN] = "down",
-        [AF_PACKET_LINK_GONE] = "gone",
-    };
-    AfPacketLink link = af_packet_socket_link(ioc->port.fd);
-
-    ioc->look_at = g_get_monotonic_time() + LOOK_INTERVAL;
-    if (link == ioc->port.link) {
-        return;
-    }
-
-    ioc->port.link = link;
-    trace_qio_channel_af_packet_link(ioc, names[link]);
-    if (link == AF_PACKET_LINK_GONE && !ioc->ended) {
+    if (af_packet_port_poll_link(&ioc->port) &&
+        ioc->port.link == AF_PACKET_LINK_GONE && !ioc->ended) {
         error_report("chardev '%s': interface %s is gone (removed, or moved "
                      "to another network namespace), the connection has "
                      "ended; pass a new socket with add_client",
@@ -119,8 +101,7 @@ static void check_port(QIOChannelAfPacket *ioc)
     int err = ioc->port.error;
 
     if (ioc->port.link_changed) {
-        ioc->port.link_changed = false;
-        look_at_interface(ioc);
+        poll_link(ioc);
         service_rearm(ioc);
     }
     if (err && !ioc->ended) {
@@ -154,11 +135,8 @@ ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
 }
 
 static ssize_t qio_channel_af_packet_readv(QIOChannel *ioc,
-                                           const struct iovec *iov,
-                                           size_t niov,
-                                           int **fds,
-                                           size_t *nfds,
-                                           int flags,
+                                           const struct iovec *iov, size_t niov,
+                                           int **fds, size_t *nfds, int flags,
                                            Error **errp)
 {
     QIOChannelAfPacket *pioc = QIO_CHANNEL_AF_PACKET(ioc);
@@ -172,12 +150,12 @@ static void discard_written(QIOChannelAfPacket *ioc)
 {
     if (!ioc->warned_discard) {
         ioc->warned_discard = true;
-        warn_report("chardev '%s': what is written is discarded, since "
+        warn_report("chardev '%s': writes are discarded, since "
                     "'af-packet-mode' is 'capture'", ioc->port.label);
     }
 }
 
-/* Returns: as writev does; a stream that makes no sense ends the channel. */
+/* Returns: as writev does; a broken stream ends the channel. */
 static ssize_t inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
                             size_t niov, Error **errp)
 {
@@ -206,11 +184,8 @@ static ssize_t inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
 
 static ssize_t qio_channel_af_packet_writev(QIOChannel *ioc,
                                             const struct iovec *iov,
-                                            size_t niov,
-                                            int *fds,
-                                            size_t nfds,
-                                            int flags,
-                                            Error **errp)
+                                            size_t niov, int *fds, size_t nfds,
+                                            int flags, Error **errp)
 {
     QIOChannelAfPacket *pioc = QIO_CHANNEL_AF_PACKET(ioc);
 
@@ -235,12 +210,12 @@ typedef struct AfPacketServiceSource {
     QIOChannelAfPacket *ioc;
 } AfPacketServiceSource;
 
-/* The socket reports an error that neither recv() nor send() has told of. */
+/* poll() reports an error that neither recv() nor send() has returned. */
 static void service_error(QIOChannelAfPacket *ioc)
 {
     int err = af_packet_socket_take_error(ioc->port.fd);
 
-    look_at_interface(ioc);
+    poll_link(ioc);
     if (err < 0) {
         /* poll() would report it for ever */
         ioc->port.error = -err;
@@ -258,15 +233,15 @@ static gboolean service_dispatch(GSource *source, GSourceFunc callback,
 
     QEMU_LOCK_GUARD(&ioc->lock);
     if (ioc->closed || ioc->ended || source != ioc->service) {
-        /* What poll() reports of a socket that is of no more use may stay */
+        /* poll() may report for ever what nobody reads any more */
         return G_SOURCE_REMOVE;
     }
 
     revents = g_source_query_unix_fd(source, ioc->service_tag);
     if (revents & G_IO_ERR) {
         service_error(ioc);
-    } else if (g_get_monotonic_time() >= ioc->look_at) {
-        look_at_interface(ioc);
+    } else if (g_get_monotonic_time() >= ioc->port.link_poll_at) {
+        poll_link(ioc);
     }
     if (ioc->inject) {
         af_packet_inject_flush(ioc->inject);
@@ -315,7 +290,6 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
     ((AfPacketServiceSource *)service)->ioc = ioc;
     object_ref(OBJECT(ioc));
     g_source_set_name(service, "qio-channel-af-packet");
-
     ioc->service = service;
     ioc->service_tag = g_source_add_unix_fd(service, ioc->port.fd, 0);
     ioc->service_writable = false;
@@ -324,13 +298,13 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
                              af_packet_inject_departures_fd(ioc->inject),
                              G_IO_IN);
     }
-    look_at_interface(ioc);
+    poll_link(ioc);
     service_rearm(ioc);
     g_source_attach(service, context);
 }
 
 /*
- * Watches
+ * The rest of what a QIOChannel does, and the interface
  */
 
 static GIOCondition watch_staged(QIOChannel *ioc, bool *resting)
@@ -345,12 +319,11 @@ static GIOCondition watch_staged(QIOChannel *ioc, bool *resting)
     if (pioc->ended) {
         ready |= G_IO_IN | G_IO_OUT | G_IO_HUP;
     }
-    if (pioc->capture) {
-        if (af_packet_capture_ready(pioc->capture)) {
-            ready |= G_IO_IN;
-        }
-        *resting = !pioc->ended && af_packet_capture_resting(pioc->capture);
+    if (pioc->capture && af_packet_capture_ready(pioc->capture)) {
+        ready |= G_IO_IN;
     }
+    *resting = pioc->capture && !pioc->ended &&
+               af_packet_capture_resting(pioc->capture);
     return ready;
 }
 
@@ -369,10 +342,6 @@ static GSource *qio_channel_af_packet_create_watch(QIOChannel *ioc,
            af_packet_watch_new(ioc, condition, watch_staged, -1, -1);
 }
 
-/*
- * Life
- */
-
 static int qio_channel_af_packet_set_blocking(QIOChannel *ioc, bool enabled,
                                               Error **errp)
 {
@@ -383,7 +352,7 @@ static int qio_channel_af_packet_set_blocking(QIOChannel *ioc, bool enabled,
     return 0;
 }
 
-void qio_channel_af_packet_restart(QIOChannelAfPacket *ioc)
+void qio_channel_af_packet_drop_partial(QIOChannelAfPacket *ioc)
 {
     QEMU_LOCK_GUARD(&ioc->lock);
     if (ioc->capture) {
@@ -413,7 +382,7 @@ ChardevAfPacketEnd qio_channel_af_packet_end_reason(QIOChannelAfPacket *ioc)
 }
 
 /* Returns: false if that was done before. */
-static bool leave_socket(QIOChannelAfPacket *ioc)
+static bool release_socket(QIOChannelAfPacket *ioc)
 {
     QEMU_LOCK_GUARD(&ioc->lock);
     if (ioc->closed) {
@@ -435,18 +404,18 @@ static int qio_channel_af_packet_close(QIOChannel *ioc, Error **errp)
     QIOChannelAfPacket *pioc = QIO_CHANNEL_AF_PACKET(ioc);
 
     service_detach(pioc);
-    return leave_socket(pioc) ?
+    return release_socket(pioc) ?
            qio_channel_close(QIO_CHANNEL(pioc->master), errp) : 0;
 }
 
-/* Who calls exit() leaves chardevs, and their channels, as they are. */
-static void leave_all_sockets(void)
+/* exit() leaves chardevs, and their channels, as they are. */
+static void release_all_sockets(void)
 {
     QIOChannelAfPacket *ioc;
 
     QEMU_LOCK_GUARD(&channels_lock);
     QLIST_FOREACH(ioc, &channels, next) {
-        leave_socket(ioc);
+        release_socket(ioc);
     }
 }
 
@@ -456,9 +425,9 @@ qio_channel_af_packet_new(QIOChannelSocket *master,
                           const char *label,
                           const ChardevAfPacketStats *totals)
 {
-    QIOChannelAfPacket *ioc;
+    QIOChannelAfPacket *ioc =
+        QIO_CHANNEL_AF_PACKET(object_new(TYPE_QIO_CHANNEL_AF_PACKET));
 
-    ioc = QIO_CHANNEL_AF_PACKET(object_new(TYPE_QIO_CHANNEL_AF_PACKET));
     ioc->master = master;
     object_ref(OBJECT(master));
     ioc->end_reason = CHARDEV_AF_PACKET_END_DISCONNECTED;
@@ -505,7 +474,7 @@ static void qio_channel_af_packet_class_init(ObjectClass *klass, void *data)
     QIOChannelClass *ioc_klass = QIO_CHANNEL_CLASS(klass);
 
     qemu_mutex_init(&channels_lock);
-    atexit(leave_all_sockets);
+    atexit(release_all_sockets);
 
     ioc_klass->io_writev = qio_channel_af_packet_writev;
     ioc_klass->io_readv = qio_channel_af_packet_readv;
@@ -514,18 +483,15 @@ static void qio_channel_af_packet_class_init(ObjectClass *klass, void *data)
     ioc_klass->io_create_watch = qio_channel_af_packet_create_watch;
 }
 
-static const TypeInfo qio_channel_af_packet_info = {
-    .parent = TYPE_QIO_CHANNEL,
-    .name = TYPE_QIO_CHANNEL_AF_PACKET,
-    .instance_size = sizeof(QIOChannelAfPacket),
-    .instance_init = qio_channel_af_packet_init,
-    .instance_finalize = qio_channel_af_packet_finalize,
-    .class_init = qio_channel_af_packet_class_init,
+static const TypeInfo qio_channel_af_packet_types[] = {
+    {
+        .parent = TYPE_QIO_CHANNEL,
+        .name = TYPE_QIO_CHANNEL_AF_PACKET,
+        .instance_size = sizeof(QIOChannelAfPacket),
+        .instance_init = qio_channel_af_packet_init,
+        .instance_finalize = qio_channel_af_packet_finalize,
+        .class_init = qio_channel_af_packet_class_init,
+    },
 };
 
-static void qio_channel_af_packet_register_types(void)
-{
-    type_register_static(&qio_channel_af_packet_info);
-}
-
-type_init(qio_channel_af_packet_register_types);
+DEFINE_TYPES(qio_channel_af_packet_types)

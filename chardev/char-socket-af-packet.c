@@ -19,7 +19,7 @@
 /* Deliveries per dispatch; a long one counts for each 4 KiB of it */
 #define READ_BUDGET 64
 
-struct SocketAfPacket {
+struct ChrAfPacket {
     ChardevSocketAfPacketMode mode;
     ChardevAfPacketStats stats; /* of connections that have ended */
     ChardevAfPacketEnd end;     /* why the last of them has */
@@ -30,7 +30,7 @@ static const char *mode_str(const SocketChardev *s)
     return ChardevSocketAfPacketMode_str(s->af_packet->mode);
 }
 
-bool socket_af_packet_parse(QemuOpts *opts, ChardevSocket *sock, Error **errp)
+bool chr_af_packet_parse(QemuOpts *opts, ChardevSocket *sock, Error **errp)
 {
     ERRP_GUARD();
     const char *mode = qemu_opt_get(opts, "af-packet-mode");
@@ -88,8 +88,8 @@ static bool check_conflicts(const ChardevSocket *sock, Error **errp)
     return true;
 }
 
-bool socket_af_packet_open(SocketChardev *s, const ChardevSocket *sock,
-                           Error **errp)
+bool chr_af_packet_open(SocketChardev *s, const ChardevSocket *sock,
+                        Error **errp)
 {
     if (!sock->has_af_packet_mode) {
         return true;
@@ -103,18 +103,18 @@ bool socket_af_packet_open(SocketChardev *s, const ChardevSocket *sock,
         return false;
     }
 
-    s->af_packet = g_new0(SocketAfPacket, 1);
+    s->af_packet = g_new0(ChrAfPacket, 1);
     s->af_packet->mode = sock->af_packet_mode;
     qemu_chr_set_feature(CHARDEV(s), QEMU_CHAR_FEATURE_RECORDS);
     return true;
 }
 
-void socket_af_packet_free(SocketChardev *s)
+void chr_af_packet_free(SocketChardev *s)
 {
     g_clear_pointer(&s->af_packet, g_free);
 }
 
-bool socket_af_packet_check_fd(SocketChardev *s, int fd, Error **errp)
+bool chr_af_packet_check_fd(SocketChardev *s, int fd, Error **errp)
 {
     if (s->af_packet) {
         return af_packet_socket_check(fd, s->af_packet->mode, errp);
@@ -127,7 +127,7 @@ bool socket_af_packet_check_fd(SocketChardev *s, int fd, Error **errp)
     return true;
 }
 
-void socket_af_packet_connect(SocketChardev *s)
+void chr_af_packet_connect(SocketChardev *s)
 {
     Chardev *chr = CHARDEV(s);
     g_autofree char *name = g_strdup_printf("chardev-af-packet-%s-%s",
@@ -141,18 +141,18 @@ void socket_af_packet_connect(SocketChardev *s)
     s->ioc = QIO_CHANNEL(ioc);
 }
 
-void socket_af_packet_update(SocketChardev *s)
+void chr_af_packet_update(SocketChardev *s)
 {
     Chardev *chr = CHARDEV(s);
     QIOChannelAfPacket *ioc = QIO_CHANNEL_AF_PACKET(s->ioc);
 
     if (!chr->be || !chr->be->chr_read) {
-        qio_channel_af_packet_restart(ioc);
+        qio_channel_af_packet_drop_partial(ioc);
     }
     qio_channel_af_packet_attach(ioc, chr->gcontext);
 }
 
-bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc)
+bool chr_af_packet_read(SocketChardev *s, QIOChannel *ioc)
 {
     Chardev *chr = CHARDEV(s);
     ssize_t ret = QIO_CHANNEL_ERR_BLOCK;
@@ -179,7 +179,7 @@ bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc)
     return ret != 0;
 }
 
-void socket_af_packet_disconnect(SocketChardev *s)
+void chr_af_packet_disconnect(SocketChardev *s)
 {
     QIOChannelAfPacket *ioc = QIO_CHANNEL_AF_PACKET(s->ioc);
 
@@ -187,13 +187,13 @@ void socket_af_packet_disconnect(SocketChardev *s)
     s->af_packet->end = qio_channel_af_packet_end_reason(ioc);
 }
 
-void socket_af_packet_tell_closed(SocketChardev *s)
+void chr_af_packet_emit_closed(SocketChardev *s)
 {
     qapi_event_send_chardev_af_packet_closed(CHARDEV(s)->label,
                                              s->af_packet->end);
 }
 
-char *socket_af_packet_filename(SocketChardev *s)
+char *chr_af_packet_filename(SocketChardev *s)
 {
     g_autofree char *ifname = af_packet_socket_ifname(s->sioc->fd);
 
@@ -208,7 +208,7 @@ static char *get_filename(Chardev *chr)
 
     /* Against a disconnect, which may happen in another thread */
     QEMU_LOCK_GUARD(&chr->chr_write_lock);
-    return s->af_packet && s->ioc ? socket_af_packet_filename(s) :
+    return s->af_packet && s->ioc ? chr_af_packet_filename(s) :
                                     g_strdup(chr->filename);
 }
 
@@ -234,7 +234,7 @@ static void get_stats(Object *obj, Visitor *v, const char *name, void *opaque,
     visit_type_ChardevAfPacketStats(v, name, &p, errp);
 }
 
-void socket_af_packet_class_init(ObjectClass *oc)
+void chr_af_packet_class_init(ObjectClass *oc)
 {
     CHARDEV_CLASS(oc)->chr_get_filename = get_filename;
     object_class_property_add(oc, "af-packet-stats", "ChardevAfPacketStats",

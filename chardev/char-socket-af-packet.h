@@ -16,7 +16,7 @@
 #ifdef CONFIG_LINUX
 
 /**
- * socket_af_packet_parse:
+ * chr_af_packet_parse:
  * @opts: options of the command line
  * @sock: where to put 'af-packet-mode'
  * @errp: set if its value is unknown, or if it can't be combined with
@@ -24,11 +24,10 @@
  *
  * Returns: false on error.
  */
-bool socket_af_packet_parse(QemuOpts *opts, ChardevSocket *sock,
-                            Error **errp);
+bool chr_af_packet_parse(QemuOpts *opts, ChardevSocket *sock, Error **errp);
 
 /**
- * socket_af_packet_open:
+ * chr_af_packet_open:
  * @s: the chardev, as yet without a connection
  * @sock: its options
  * @errp: set if 'af-packet-mode' can't be combined with the others
@@ -37,138 +36,138 @@ bool socket_af_packet_parse(QemuOpts *opts, ChardevSocket *sock,
  *
  * Returns: false on error.
  */
-bool socket_af_packet_open(SocketChardev *s, const ChardevSocket *sock,
-                           Error **errp);
+bool chr_af_packet_open(SocketChardev *s, const ChardevSocket *sock,
+                        Error **errp);
 
 /**
- * socket_af_packet_free:
+ * chr_af_packet_free:
  * @s: the chardev
  */
-void socket_af_packet_free(SocketChardev *s);
+void chr_af_packet_free(SocketChardev *s);
 
 /**
- * socket_af_packet_check_fd:
+ * chr_af_packet_check_fd:
  * @s: the chardev
  * @fd: a socket that it is about to use
  * @errp: set to what is wrong with @fd and how to mend it
  *
  * Returns: true if @fd suits the option, or the lack of it.
  */
-bool socket_af_packet_check_fd(SocketChardev *s, int fd, Error **errp);
+bool chr_af_packet_check_fd(SocketChardev *s, int fd, Error **errp);
 
 /**
- * socket_af_packet_connect:
+ * chr_af_packet_connect:
  * @s: the chardev; its ioc is the socket's channel
  *
  * Put the channel that speaks records on top of the socket's.
  */
-void socket_af_packet_connect(SocketChardev *s);
+void chr_af_packet_connect(SocketChardev *s);
 
 /**
- * socket_af_packet_update:
+ * chr_af_packet_update:
  * @s: the chardev, connected; its context or its frontend has changed
  */
-void socket_af_packet_update(SocketChardev *s);
+void chr_af_packet_update(SocketChardev *s);
 
 /**
- * socket_af_packet_read:
+ * chr_af_packet_read:
  * @s: the chardev
  * @ioc: its channel, which is ready; it may be replaced at any moment
  *
- * Hand records to the frontend, as many as it takes, within a budget.
+ * Pass records to the frontend, as many as it accepts, within a budget.
  *
  * Returns: false if the connection has ended.
  */
-bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc);
+bool chr_af_packet_read(SocketChardev *s, QIOChannel *ioc);
 
 /**
- * socket_af_packet_disconnect:
+ * chr_af_packet_disconnect:
  * @s: the chardev; its ioc is closed, but not yet freed
  *
  * Keep the counters, and why it was closed.
  */
-void socket_af_packet_disconnect(SocketChardev *s);
+void chr_af_packet_disconnect(SocketChardev *s);
 
 /**
- * socket_af_packet_tell_closed:
+ * chr_af_packet_emit_closed:
  * @s: the chardev, which has just lost its connection, but is there to stay
  *
- * Tell it to management software.
+ * Emit CHARDEV_AF_PACKET_CLOSED.
  */
-void socket_af_packet_tell_closed(SocketChardev *s);
+void chr_af_packet_emit_closed(SocketChardev *s);
 
 /**
- * socket_af_packet_filename:
+ * chr_af_packet_filename:
  * @s: the chardev, connected
  *
  * Returns: what query-chardev shows; free with g_free().
  */
-char *socket_af_packet_filename(SocketChardev *s);
+char *chr_af_packet_filename(SocketChardev *s);
 
 /**
- * socket_af_packet_class_init:
+ * chr_af_packet_class_init:
  * @oc: class of the socket chardev
  *
  * Add the QOM property 'af-packet-stats'.
  */
-void socket_af_packet_class_init(ObjectClass *oc);
+void chr_af_packet_class_init(ObjectClass *oc);
 
 #else
 
-static inline bool socket_af_packet_parse(QemuOpts *opts, ChardevSocket *sock,
+static inline bool chr_af_packet_parse(QemuOpts *opts, ChardevSocket *sock,
+                                       Error **errp)
+{
+    return true;
+}
+
+static inline bool chr_af_packet_open(SocketChardev *s,
+                                      const ChardevSocket *sock,
+                                      Error **errp)
+{
+    return true;
+}
+
+static inline void chr_af_packet_free(SocketChardev *s)
+{
+}
+
+static inline bool chr_af_packet_check_fd(SocketChardev *s, int fd,
                                           Error **errp)
 {
     return true;
 }
 
-static inline bool socket_af_packet_open(SocketChardev *s,
-                                         const ChardevSocket *sock,
-                                         Error **errp)
-{
-    return true;
-}
-
-static inline void socket_af_packet_free(SocketChardev *s)
-{
-}
-
-static inline bool socket_af_packet_check_fd(SocketChardev *s, int fd,
-                                             Error **errp)
-{
-    return true;
-}
-
-static inline void socket_af_packet_connect(SocketChardev *s)
+static inline void chr_af_packet_connect(SocketChardev *s)
 {
     g_assert_not_reached();
 }
 
-static inline void socket_af_packet_update(SocketChardev *s)
+static inline void chr_af_packet_update(SocketChardev *s)
 {
     g_assert_not_reached();
 }
 
-static inline bool socket_af_packet_read(SocketChardev *s, QIOChannel *ioc)
+static inline bool chr_af_packet_read(SocketChardev *s, QIOChannel *ioc)
 {
     g_assert_not_reached();
 }
 
-static inline void socket_af_packet_disconnect(SocketChardev *s)
+static inline void chr_af_packet_disconnect(SocketChardev *s)
 {
     g_assert_not_reached();
 }
 
-static inline void socket_af_packet_tell_closed(SocketChardev *s)
+static inline void chr_af_packet_emit_closed(SocketChardev *s)
 {
     g_assert_not_reached();
 }
 
-static inline char *socket_af_packet_filename(SocketChardev *s)
+static inline char *chr_af_packet_filename(SocketChardev *s)
 {
     g_assert_not_reached();
 }
 
-static inline void socket_af_packet_class_init(ObjectClass *oc)
+static inline void chr_af_packet_class_init(ObjectClass *oc)
 {
 }
 

@@ -68,7 +68,7 @@ static void sendq_forget_written(FilterSendQueue *q)
 
 bool filter_sendq_has_room(const FilterSendQueue *q)
 {
-    /* Without a watch, nothing would tell of room */
+    /* Without a watch, room would go unnoticed */
     return !q->watch || sendq_waiting(q) < FILTER_SENDQ_ENOUGH;
 }
 
@@ -86,7 +86,7 @@ static bool sendq_discard(FilterSendQueue *q)
     return torn;
 }
 
-static void sendq_tell_of_room(const FilterSendQueue *q, bool had_room)
+static void sendq_notify_room(const FilterSendQueue *q, bool had_room)
 {
     if (!had_room && filter_sendq_has_room(q)) {
         qemu_netfilter_accept_input(NETFILTER(q->owner));
@@ -101,7 +101,7 @@ static gboolean sendq_on_room(void *do_not_use, GIOCondition condition,
 
     q->watch = 0;
     sendq_write(q);
-    sendq_tell_of_room(q, had_room);
+    sendq_notify_room(q, had_room);
     return G_SOURCE_REMOVE;
 }
 
@@ -121,7 +121,7 @@ static void sendq_on_event(void *opaque, QEMUChrEvent event)
     if (event == CHR_EVENT_CLOSED) {
         sendq_stop_watch(q);
         sendq_discard(q);
-        sendq_tell_of_room(q, had_room);
+        sendq_notify_room(q, had_room);
     }
 }
 
@@ -129,7 +129,7 @@ static void sendq_on_event(void *opaque, QEMUChrEvent event)
  * Only streams have a watch.  What has none may make a datagram of each
  * write, which had better be a record.
  */
-static size_t sendq_portion(const FilterSendQueue *q)
+static size_t sendq_batch(const FilterSendQueue *q)
 {
     Chardev *chr = qemu_chr_fe_get_driver(q->chr);
 
@@ -143,7 +143,7 @@ static size_t sendq_portion(const FilterSendQueue *q)
 static void sendq_write(FilterSendQueue *q)
 {
     while (!q->watch && sendq_waiting(q)) {
-        int len = sendq_portion(q);
+        int len = sendq_batch(q);
         bool open = qemu_chr_fe_backend_open(q->chr);
         int ret = qemu_chr_fe_write(q->chr, q->bytes->data + q->written, len);
 
@@ -203,7 +203,7 @@ void filter_sendq_destroy(FilterSendQueue *q)
     qemu_bh_delete(q->bh);
     g_byte_array_unref(q->bytes);
     q->chr = NULL;
-    sendq_tell_of_room(q, had_room);
+    sendq_notify_room(q, had_room);
 }
 
 static void sendq_append(FilterSendQueue *q, const struct iovec *iov,

@@ -48,7 +48,7 @@ typedef struct FilterSendQueue {
  * filter_sendq_init:
  * @q: the queue
  * @chr: where to write to, with a character device; its handlers are set
- * @owner: the filter, which is told when there is room again
+ * @owner: the filter, which is notified when there is room again
  * @vnet_hdr: whether records state the length of a vnet header
  */
 void filter_sendq_init(FilterSendQueue *q, CharBackend *chr, Object *owner,

@@ -16,7 +16,7 @@
 /* What is written at once, if there is as much */
 #define WRITE_SIZE (64 * KiB)
 
-/* What comes from out is discarded in portions of this size */
+/* Data from outdev is discarded in pieces of this size */
 #define DISCARD_SIZE (4 * KiB)
 
 static const char *chardev_label(CharBackend *be)
@@ -66,8 +66,8 @@ static void carrier_fail_out(PacketCarrier *c)
     qatomic_set(&c->out_open, false);
     qemu_chr_fe_disconnect(&c->out);
     if (qemu_chr_fe_backend_open(&c->out)) {
-        error_report("packet-relay '%s': chardev '%s' fails; nothing more is "
-                     "written to it", c->id, chardev_label(&c->out));
+        error_report("packet-relay '%s': chardev '%s' failed and is not "
+                     "written to any more", c->id, chardev_label(&c->out));
     }
 }
 

@@ -29,7 +29,7 @@ static bool record_check_head(const PacketRecords *records,
 
     if (len > NET_BUFSIZE) {
         error_setg(errp, "record length %" PRIu32 " is above the limit of %d: "
-                   "this is not a stream of records, or one %s vnet headers",
+                   "not a packet stream, or one %s vnet headers",
                    len, NET_BUFSIZE, records->vnet_hdr ? "without" : "with");
         return false;
     }
@@ -40,15 +40,15 @@ static bool record_check_head(const PacketRecords *records,
     vnet_hdr_len = record_head_word(record, 1);
     if (vnet_hdr_len > MIN(len, sizeof(struct virtio_net_hdr_v1_hash))) {
         error_setg(errp, "record of %" PRIu32 " bytes states a vnet header of "
-                   "%" PRIu32 " bytes: this is not a stream of records, or "
-                   "one without vnet headers", len, vnet_hdr_len);
+                   "%" PRIu32 " bytes: not a packet stream, or one without "
+                   "vnet headers", len, vnet_hdr_len);
         return false;
     }
     return true;
 }
 
 /*
- * How long the record is of which there are @have bytes, as far as they tell:
+ * The length of the record of which there are @have bytes, as far as known:
  * up to the end of its head until that is there.
  */
 static size_t record_len(const PacketRecords *records, const uint8_t *record,

@@ -109,9 +109,9 @@ static void packet_relay_complete(UserCreatable *uc, Error **errp)
         return;
     }
     if (!CHARDEV_GET_CLASS(s->chr_out)->chr_add_watch) {
-        error_setg(errp, "chardev '%s' can't be waited for: 'outdev' of "
-                   "packet-relay needs a stream, such as a socket",
-                   s->outdev);
+        error_setg(errp, "chardev '%s' can't report when it is writable: "
+                   "'outdev' of packet-relay needs a stream, such as a "
+                   "socket", s->outdev);
         return;
     }
 

@@ -173,8 +173,8 @@ bool compile_filter(const char *expression, GArray *program, Error **errp)
         return false;
     }
     if (result[0] != COMPILED) {
-        error_setg(errp, "filter: %.*s; pcap-filter(7) tells what can be "
-                   "written, and a comma is written twice",
+        error_setg(errp, "filter: %.*s; see pcap-filter(7); in an "
+                   "option, a comma is written twice",
                    (int)len - 1, result + 1);
         return false;
     }

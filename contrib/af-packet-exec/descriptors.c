@@ -60,8 +60,8 @@ bool descriptors_mark_all(Error **errp)
     }
     open_ones = g_dir_open("/proc/self/fd", 0, NULL);
     if (!open_ones) {
-        error_setg(errp, "can't tell which descriptors are open: mount /proc, "
-                   "or use Linux 5.11");
+        error_setg(errp, "can't list open descriptors: mount /proc, or use "
+                   "Linux 5.11");
         return false;
     }
     while ((name = g_dir_read_name(open_ones))) {

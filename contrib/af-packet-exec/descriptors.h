@@ -30,7 +30,7 @@ bool descriptors_reserve(int number, Error **errp);
 
 /**
  * descriptors_mark_all:
- * @errp: set when it can't be told which descriptors are open
+ * @errp: set when open descriptors can't be listed
  *
  * Let the command inherit nothing from 3 on.
  *

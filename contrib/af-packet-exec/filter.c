@@ -61,8 +61,8 @@ static bool attach(int fd, GArray *program, Error **errp)
     int lock = 1;
 
     if (program->len > BPF_MAXINSNS) {
-        error_setg(errp, "filter: it takes more than the %d instructions "
-                   "that the kernel takes; write a shorter one", BPF_MAXINSNS);
+        error_setg(errp, "filter: more than the %d instructions that the "
+                   "kernel accepts; use a shorter one", BPF_MAXINSNS);
         return false;
     }
     if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER,

@@ -226,7 +226,7 @@ static void check_number(Task *task, int i)
 static void check_no_number(Task *task, int i)
 {
     if (nth_socket(task, i)->number >= 0) {
-        fail_with("fd has no meaning with --qmp: name the socket with "
+        fail_with("fd is incompatible with --qmp: name the socket with "
                   "--fdname");
     }
 }
@@ -234,14 +234,14 @@ static void check_no_number(Task *task, int i)
 static void check_to_execute(Task *task)
 {
     if (!task->command[0]) {
-        fail_with("no command: add one, or --qmp (--help tells more)");
+        fail_with("no command: add one, or --qmp (see --help)");
     }
     if (task->fdnames->len) {
-        fail_with("--fdname has no meaning without --qmp: number the socket "
+        fail_with("--fdname requires --qmp: number the socket "
                   "with fd");
     }
     if (task->qmp_user) {
-        fail_with("--qmp-user has no meaning without --qmp: leave it out, or "
+        fail_with("--qmp-user requires --qmp: remove it, or "
                   "use --user for the command's user");
     }
     for_each_socket(task, check_number);
@@ -254,7 +254,7 @@ static void check_to_hand_over(Task *task)
                   "them out", task->command[0]);
     }
     if (task->kept->len) {
-        fail_with("--keep-fd has no meaning with --qmp: leave it out");
+        fail_with("--keep-fd is incompatible with --qmp: remove it");
     }
     if (task->fdnames->len != task->sockets->len) {
         fail_with("--qmp takes one --fdname for each --socket, but there "
@@ -266,7 +266,7 @@ static void check_to_hand_over(Task *task)
 static void check_task(Task *task)
 {
     if (!task->sockets->len) {
-        fail_with("no socket to open: use --socket (--help tells more)");
+        fail_with("no socket to open: use --socket (see --help)");
     }
     if (task->qmp) {
         check_to_hand_over(task);
@@ -397,7 +397,7 @@ int main(int argc, char **argv)
     Error *err = NULL;
 
     if (!descriptors_open_standard()) {
-        exit(EXIT_OWN_FAILURE); /* there may be nowhere to tell it */
+        exit(EXIT_OWN_FAILURE); /* there may be nowhere to report it */
     }
     error_init(argv[0]);
     if (!privileges_check_start(&err)) {

@@ -61,7 +61,7 @@ void privileges_raise(void)
     if (capabilities_get(&caps)) {
         caps.half[0].effective |= caps.half[0].permitted &
                                   CAP_TO_MASK(CAP_NET_RAW);
-        /* Where this fails, opening a socket tells */
+        /* If this fails, opening a socket reports it */
         capabilities_set(&caps);
     }
 }

@@ -96,7 +96,8 @@ static bool check_peer(QmpClient *qmp, uid_t wanted, Error **errp)
     socklen_t len = sizeof(peer);
 
     if (getsockopt(qmp->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
-        error_setg_errno(errp, errno, "can't tell whose '%s' is", qmp->path);
+        error_setg_errno(errp, errno, "can't identify the owner of '%s'",
+                         qmp->path);
         return false;
     }
     if (peer.uid != wanted && peer.uid != 0) {
@@ -164,7 +165,7 @@ static QDict *receive(QmpClient *qmp, const char *member, const char *or_member,
             qobject_unref(message);
         }
     }
-    error_setg(errp, "'%s' sends other things than an answer", qmp->path);
+    error_setg(errp, "'%s' sends no answer, but something else", qmp->path);
     return NULL;
 }
 

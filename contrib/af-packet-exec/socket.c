@@ -74,7 +74,7 @@ static bool parse_ifname(PacketSocket *s, QemuOpts *opts, Error **errp)
 {
     s->ifname = g_strdup(qemu_opt_get(opts, "ifname"));
     if (!s->ifname) {
-        error_setg(errp, "which interface? Add ifname=NAME");
+        error_setg(errp, "missing interface: add ifname=NAME");
         return false;
     }
     return true;
@@ -82,23 +82,23 @@ static bool parse_ifname(PacketSocket *s, QemuOpts *opts, Error **errp)
 
 static bool parse_protocol(PacketSocket *s, QemuOpts *opts, Error **errp)
 {
-    static const char *const need_hearing[] = {
+    static const char *const need_receiving[] = {
         "direction", "promisc", "rcvbuf", "filter",
     };
     const char *protocol = qemu_opt_get(opts, "protocol") ?: "all";
     int i;
 
-    s->hears = strcmp(protocol, "none");
-    if (s->hears && strcmp(protocol, "all")) {
-        error_setg(errp, "protocol=%s is not known: use all, or none to "
-                   "receive nothing", protocol);
+    s->receives = strcmp(protocol, "none");
+    if (s->receives && strcmp(protocol, "all")) {
+        error_setg(errp, "unknown protocol=%s: use all, or none to receive "
+                   "nothing", protocol);
         return false;
     }
-    for (i = 0; !s->hears && i < ARRAY_SIZE(need_hearing); i++) {
-        if (qemu_opt_get(opts, need_hearing[i])) {
-            error_setg(errp, "%s has no meaning with protocol=none, which "
-                       "receives nothing: leave one of them out",
-                       need_hearing[i]);
+    for (i = 0; !s->receives && i < ARRAY_SIZE(need_receiving); i++) {
+        if (qemu_opt_get(opts, need_receiving[i])) {
+            error_setg(errp, "%s is incompatible with protocol=none, which "
+                       "receives nothing: remove one of them",
+                       need_receiving[i]);
             return false;
         }
     }
@@ -121,7 +121,7 @@ static bool parse_direction(PacketSocket *s, QemuOpts *opts, Error **errp)
             return true;
         }
     }
-    error_setg(errp, "direction=%s is not known: use in, out or both",
+    error_setg(errp, "unknown direction=%s: use in, out or both",
                direction);
     return false;
 }
@@ -147,8 +147,8 @@ static bool parse_buf(int *buf, QemuOpts *opts, const char *name, Error **errp)
 
     if (text && (qemu_strtosz(text, NULL, &size) < 0 ||
                  size == 0 || size > BUF_MAX)) {
-        error_setg(errp, "%s=%s is no size: use 1 to %d bytes, "
-                   "with suffix k, M or G if you like", name, text, BUF_MAX);
+        error_setg(errp, "%s=%s is not a size: use 1 to %d bytes, with an "
+                   "optional suffix k, M or G", name, text, BUF_MAX);
         return false;
     }
     *buf = size;
@@ -161,7 +161,7 @@ static QemuOpts *parse_list(const char *text, Error **errp)
     QemuOpts *opts = qemu_opts_parse(&socket_opts, text, false, &err);
 
     if (!opts) {
-        error_setg(errp, "%s: --help shows what can be given",
+        error_setg(errp, "%s: see --help",
                    error_get_pretty(err));
         error_free(err);
     }
@@ -258,7 +258,7 @@ static bool set_vnet_hdr(PacketSocket *s, Error **errp)
     }
     if (s->vnet_hdr_len == 12 &&
         !set_int(s->fd, SOL_PACKET, PACKET_VNET_HDR_SZ, 12)) {
-        error_setg_errno(errp, errno, "vnet-hdr-len=12 takes Linux 6.4: "
+        error_setg_errno(errp, errno, "vnet-hdr-len=12 needs Linux 6.4: "
                          "use 10, or a newer kernel");
         return false;
     }
@@ -272,7 +272,7 @@ static bool set_ignore_outgoing(PacketSocket *s, Error **errp)
         set_int(s->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)) {
         return true;
     }
-    error_setg_errno(errp, errno, "direction=in takes Linux 4.20");
+    error_setg_errno(errp, errno, "direction=in needs Linux 4.20");
     return false;
 }
 
@@ -296,7 +296,7 @@ static bool bind_to(PacketSocket *s, int ifindex, Error **errp)
 {
     const struct sockaddr_ll wanted = {
         .sll_family = AF_PACKET,
-        .sll_protocol = s->hears ? htons(ETH_P_ALL) : 0,
+        .sll_protocol = s->receives ? htons(ETH_P_ALL) : 0,
         .sll_ifindex = ifindex,
     };
     struct sockaddr_ll bound;
@@ -310,8 +310,8 @@ static bool bind_to(PacketSocket *s, int ifindex, Error **errp)
     }
     if (bound.sll_hatype != ARPHRD_ETHER &&
         bound.sll_hatype != ARPHRD_LOOPBACK) {
-        error_setg(errp, "'%s' is no Ethernet interface (its ARPHRD is %u): "
-                   "use another", s->ifname, bound.sll_hatype);
+        error_setg(errp, "'%s' is not an Ethernet interface (ARPHRD %u): use "
+                   "another", s->ifname, bound.sll_hatype);
         return false;
     }
     return true;
@@ -344,7 +344,7 @@ static int find_interface(PacketSocket *s, Error **errp)
 
 static bool confine(PacketSocket *s, int ifindex, Error **errp)
 {
-    if (!s->hears) {
+    if (!s->receives) {
         return filter_attach_nothing(s->fd, errp);
     }
     return filter_attach(s->fd, ifindex, s->direction, s->filter, errp);

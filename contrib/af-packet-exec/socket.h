@@ -12,7 +12,7 @@ typedef struct PacketSocket {
     int fd;             /* once it is open */
     int number;         /* the descriptor's number in the command, or -1 */
     char *ifname;       /* once it is set up, what the kernel calls it */
-    bool hears;         /* protocol=all */
+    bool receives;         /* protocol=all */
     Direction direction;
     bool promiscuous;
     unsigned int vnet_hdr_len;
@@ -42,7 +42,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PacketSocket, packet_socket_free)
  * @s: a socket
  * @errp: set when the caller may not
  *
- * Do what takes privileges, and nothing else: the socket hears nothing yet.
+ * Do what takes privileges, and nothing else: nothing is received yet.
  *
  * Returns: true on success.
  */

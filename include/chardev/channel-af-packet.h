@@ -81,13 +81,13 @@ ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
                                    const uint8_t **buf);
 
 /**
- * qio_channel_af_packet_restart:
+ * qio_channel_af_packet_drop_partial:
  * @ioc: the channel
  *
  * Drop a record that has been read or written partly, so that whoever reads
  * or writes next starts with a whole one; it has not watched for anything.
  */
-void qio_channel_af_packet_restart(QIOChannelAfPacket *ioc);
+void qio_channel_af_packet_drop_partial(QIOChannelAfPacket *ioc);
 
 /**
  * qio_channel_af_packet_get_stats:

@@ -226,7 +226,7 @@ class Tap(unittest.TestCase):
         self.make(b"tun0", IFF_TUN | IFF_NO_PI)
         done = launch("--socket=fd=10,ifname=tun0", "true")
         self.assertEqual(done.returncode, OWN_FAILURE)
-        self.assertIn("'tun0' is no Ethernet interface", done.stderr)
+        self.assertIn("'tun0' is not an Ethernet interface", done.stderr)
 
 
 class Properties(WithLink):

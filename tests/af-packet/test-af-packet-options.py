@@ -30,7 +30,7 @@ class BadInput(Refused):
 
     def test_socket(self):
         for options, says in (
-                ("fd=10", "Add ifname=NAME"),
+                ("fd=10", "add ifname=NAME"),
                 ("ifname=lo", "Add fd=NUMBER"),
                 ("fd=2,ifname=lo", "use a number from 3 on"),
                 ("fd=-3,ifname=lo", "use a number from 3 on"),
@@ -39,7 +39,7 @@ class BadInput(Refused):
                 ("fd=10,ifname=no-such", "'ip link' lists those"),
                 ("fd=10,ifname=" + "x" * 16, "if it is an alternative one"),
                 ("fd=10,ifname=", "'ip link' lists those"),
-                ("fd=10,ifname=lo,color=red", "--help shows"),
+                ("fd=10,ifname=lo,color=red", "--help"),
                 ("fd=10,ifname=lo,protocol=ip", "use all, or none"),
                 ("fd=10,ifname=lo,direction=up", "use in, out or both"),
                 ("fd=10,ifname=lo,promisc=maybe", "'on' or 'off'"),
@@ -65,17 +65,17 @@ class BadInput(Refused):
         hosts = " or ".join(f"ether host 2:0:0:0:{i >> 8:x}:{i & 255:x}"
                             for i in range(600))
         self.check(f"--socket=fd=10,ifname=lo,filter={hosts}",
-                   says="write a shorter one")
+                   says="use a shorter one")
 
     def test_what_hears_nothing_can_have_no_filter(self):
         for option in ("direction=in", "promisc=on", "rcvbuf=1M", "filter=ip"):
             self.check(f"--socket=fd=10,ifname=lo,protocol=none,{option}",
-                       says="leave one of them out")
+                       says="remove one of them")
 
     def test_command_line(self):
         good = "--socket=fd=10,ifname=lo"
         for arguments, says in (
-                (["--color"], "--help shows"),
+                (["--color"], "--help"),
                 ([good, good], "is used twice"),
                 ([good, "--keep-fd=10"], "is not an open descriptor"),
                 ([good, "--keep-fd=0"], "from 3 on"),
@@ -87,8 +87,8 @@ class BadInput(Refused):
                 ([good, "--user=-4294967295:-4294967295"], "UID:GID"),
                 ([good, "--user=+17:17"], "UID:GID"),
                 ([good, "--user=17: 17"], "UID:GID"),
-                ([good, "--qmp-user=17"], "without --qmp"),
-                ([good, "--fdname=x"], "without --qmp"),
+                ([good, "--qmp-user=17"], "requires --qmp"),
+                ([good, "--fdname=x"], "requires --qmp"),
                 ([good, "--qmp=x", "--fdname=x"], "takes no command"),
                 ([], "use --socket")):
             self.check(*arguments, says=says)
@@ -113,7 +113,7 @@ class BadInput(Refused):
         self.check_error(done, "is used by --keep-fd")
         done = launch("--socket=ifname=lo", "--qmp=x", "--fdname=x",
                       f"--keep-fd={ours}", pass_fds=[ours])
-        self.check_error(done, "--keep-fd has no meaning with --qmp")
+        self.check_error(done, "--keep-fd is incompatible with --qmp")
 
 
 def ignore_children():

@@ -595,7 +595,7 @@ static char *trace_file_create(void)
 static void test_trace(const void *opaque)
 {
     static const char *const words[] = {
-        "qio_channel_af_packet_new", "qio_channel_af_packet_link",
+        "qio_channel_af_packet_new", "af_packet_port_link",
         "af_packet_port_drop", "qio_channel_af_packet_close", NULL,
     };
     g_autofree char *path = trace_file_create();

@@ -13,7 +13,7 @@
 #include "qemu/sockets.h"
 
 #define DEADLINE_SEC 10
-#define MESSAGE "this is no stream of packets"
+#define MESSAGE "not a packet stream"
 
 typedef struct Reader {
     const char *name;
