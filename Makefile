@@ -17,7 +17,7 @@ help:
 	@echo '  make check           the tests of the series, and those of QEMU that it touches'
 	@echo '  make check-asan      those of the series with AddressSanitizer, LeakSanitizer and UBSan'
 	@echo '  make check-kernels   those of the series on Linux 5.10 to 7, in virtual machines'
-	@echo '                       (KERNELS="5.10 6.1", TESTS=test-channel-af-packet: less of it)'
+	@echo '                       (KERNELS="5.10 6.1", TESTS=test-channel-af-packet-*: less of it)'
 	@echo '  make check-vhost     guests with vhost-net, here or in a virtual machine that has it; SHORT=1'
 	@echo '  make fuzz            the fuzzer for ten minutes; SECONDS=30 for less'
 	@echo '  make soak            ten minutes of numbered frames and broken links; SECONDS=60 for less'

@@ -1,0 +1,482 @@
+/*
+ * Unit tests of the af-packet channel: capture
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <linux/filter.h>
+#include <linux/if_packet.h>
+#include <poll.h>
+#include <sys/timerfd.h>
+#include "qapi/error.h"
+#include "channel-af-packet-rig.h"
+
+/* Linux 5.14 */
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+
+static void do_test_capture(size_t chunk)
+{
+    ChardevAfPacketStats stats;
+    size_t bytes = 0;
+    Rig r;
+    int i;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
+    for (i = 0; i < ARRAY_SIZE(frame_lens); i++) {
+        peer_send(&r, frame_lens[i], i);
+        bytes += frame_lens[i];
+    }
+    for (i = 0; i < ARRAY_SIZE(frame_lens); i++) {
+        rig_expect(&r, frame_lens[i], i, chunk);
+        stats = rig_stats(&r);
+        g_assert_cmpuint(stats.frames, ==, i + 1);
+    }
+    rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
+    rig_end_rest(&r);
+    rig_assert_idle(&r);
+
+    stats = rig_stats(&r);
+    g_assert_cmpuint(stats.bytes, ==, bytes);
+    g_assert_cmpuint(all_dropped(&stats), ==, 0);
+    rig_free(&r);
+}
+
+static void test_capture(void)
+{
+    do_test_capture(100000);
+    do_test_capture(7);
+}
+
+static void test_capture_bytewise(void)
+{
+    do_test_capture(1);
+}
+
+/* A read goes on in the next vector, but not in the next record. */
+static void test_capture_readv(void)
+{
+    g_autoptr(GByteArray) expected = g_byte_array_new();
+    uint8_t buf[4096];
+    struct iovec iov[] = {
+        { buf, 1 }, { buf + 1, 3 }, { buf + 4, 0 }, { buf + 4, 10 },
+        { buf + 14, sizeof(buf) - 14 },
+    };
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    peer_send(&r, 60, 1);
+    peer_send(&r, 60, 2);
+    append_record(expected, 60, 1);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+    g_assert_cmpint(qio_channel_readv(r.base, iov, ARRAY_SIZE(iov),
+                                      &error_abort), ==, 64);
+    g_assert_cmpmem(buf, 64, expected->data, expected->len);
+    rig_expect(&r, 60, 2, 64);
+    rig_free(&r);
+}
+
+/* Bytes are taken from where they are, and a record is counted at its end. */
+static void test_capture_take(void)
+{
+    g_autoptr(GByteArray) expected = g_byte_array_new();
+    const uint8_t *buf, *last = NULL;
+    Rig r;
+    int i;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 100, &buf), ==,
+                    QIO_CHANNEL_ERR_BLOCK);
+    peer_send(&r, 60, 1);
+    peer_send(&r, 60, 2);
+    append_record(expected, 60, 1);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+
+    for (i = 0; i < 64; i++) {
+        g_assert_cmpuint(rig_stats(&r).frames, ==, 0);
+        g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+        g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 1, &buf), ==, 1);
+        g_assert_cmphex(*buf, ==, expected->data[i]);
+        g_assert_true(!last || buf == last + 1);
+        last = buf;
+    }
+    g_assert_cmpuint(rig_stats(&r).frames, ==, 1);
+    g_assert_cmpuint(rig_stats(&r).bytes, ==, 60);
+
+    /* Never more than a record */
+    g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 1000, &buf), ==, 64);
+    g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 1000, &buf), ==,
+                    QIO_CHANNEL_ERR_BLOCK);
+    rig_free(&r);
+}
+
+/* What is staged, and no longer in the socket, makes a channel readable. */
+static void test_capture_staged_watch(void)
+{
+    const uint8_t *buf;
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    peer_send(&r, 60, 1);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+    g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 63, &buf), ==, 63);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+    /* Who does not ask is not told */
+    g_assert_cmpint(rig_wait(&r, G_IO_HUP, A_WHILE), ==, 0);
+    g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 63, &buf), ==, 1);
+    rig_assert_idle(&r);
+    rig_free(&r);
+}
+
+static void peer_flood(Rig *r, size_t len, int n)
+{
+    while (n--) {
+        peer_send(r, len, 0);
+    }
+}
+
+/* Read until all of @n frames are accounted for. */
+static ChardevAfPacketStats rig_account(Rig *r, int n)
+{
+    ChardevAfPacketStats stats;
+    char buf[2048];
+
+    do {
+        while (qio_channel_read(r->base, buf, sizeof(buf), &error_abort) > 0) {
+            continue;
+        }
+        stats = rig_stats(r);
+    } while (stats.frames + all_dropped(&stats) < n &&
+             rig_wait(r, G_IO_IN, DEADLINE));
+    g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
+    return stats;
+}
+
+/* The timer that ends the channel's rests; nothing else here has such one */
+static int find_rest_timer(void)
+{
+    struct itimerspec left;
+    int fd = 0;
+
+    while (timerfd_gettime(fd, &left) < 0) {
+        g_assert_cmpint(++fd, <, 1024);
+    }
+    return fd;
+}
+
+/* Have the timer expire after so long, or never if that is 0. */
+static void set_rest_timer(int timer, time_t sec, long nsec)
+{
+    const struct itimerspec rest = { .it_value = { sec, nsec } };
+
+    g_assert_cmpint(timerfd_settime(timer, 0, &rest, NULL), ==, 0);
+}
+
+/* Was it set since we did? */
+static bool rest_has_begun(int timer)
+{
+    struct pollfd over = { .fd = timer, .events = POLLIN };
+    struct itimerspec left;
+
+    g_assert_cmpint(timerfd_gettime(timer, &left), ==, 0);
+    return left.it_value.tv_nsec || poll(&over, 1, 0) == 1;
+}
+
+/*
+ * When frames come in densely, the channel is not ready for a moment, and
+ * then it is.  That 100 frames come densely takes two milliseconds without
+ * interruption; the moment lasts as long as this test wants.
+ */
+static void test_capture_rest(void)
+{
+    int64_t end = g_get_monotonic_time() + DEADLINE;
+    struct pollfd readable = { .events = POLLIN };
+    int timer;
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    readable.fd = r.fd;
+    timer = find_rest_timer();
+    do {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        set_rest_timer(timer, 0, 0);
+        peer_flood(&r, 60, 100);
+        rig_account(&r, rig_stats(&r).frames + 100);
+    } while (!rest_has_begun(timer));
+    set_rest_timer(timer, 3600, 0);
+
+    peer_send(&r, 60, 1);
+    g_assert_cmpint(poll(&readable, 1, 10000), ==, 1);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, A_WHILE), ==, 0);
+    set_rest_timer(timer, 0, 1);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+    rig_expect(&r, 60, 1, 64);
+
+    rig_end_rest(&r);
+    rig_assert_idle(&r);
+    rig_free(&r);
+}
+
+/* A new reader starts with a whole record. */
+static void test_capture_restart(void)
+{
+    size_t cut;
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    for (cut = 0; cut <= 64; cut++) {
+        bool partly = cut > 0 && cut < 64;
+        uint64_t before = rig_stats(&r).dropped_detach;
+        uint8_t buf[64];
+
+        peer_send(&r, 60, 2 * cut);
+        peer_send(&r, 60, 2 * cut + 1);
+        rig_read(&r, buf, cut, 64);
+        qio_channel_af_packet_drop_partial(r.ioc);
+        qio_channel_af_packet_drop_partial(r.ioc);
+        g_assert_cmpuint(rig_stats(&r).dropped_detach, ==, before + partly);
+        if (!cut) {
+            rig_expect(&r, 60, 0, 64);
+        }
+        rig_expect(&r, 60, 2 * cut + 1, 64);
+        rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
+    }
+    rig_free(&r);
+}
+
+/* A filter that lets a part of a frame through: that part isn't a frame. */
+static void test_capture_cut(void)
+{
+    struct sock_filter cut = BPF_STMT(BPF_RET | BPF_K, 60);
+    struct sock_fprog prog = { .len = 1, .filter = &cut };
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+                               sizeof(prog)), ==, 0);
+    peer_send(&r, 61, 1);
+    peer_send(&r, 60, 2);
+    peer_send(&r, 1514, 3);
+    peer_send(&r, 14, 4);
+    rig_expect(&r, 60, 2, 64);
+    rig_expect(&r, 14, 4, 64);
+    g_assert_cmpuint(rig_stats(&r).frames, ==, 2);
+    g_assert_cmpuint(rig_stats(&r).dropped_too_long, ==, 2);
+    rig_free(&r);
+}
+
+/* Writing to a captured interface does nothing, and that well. */
+static void test_capture_write(void)
+{
+    g_autoptr(GByteArray) stream = g_byte_array_new();
+    uint8_t frame[60];
+    Rig r;
+    int tx;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    append_record(stream, 60, 1);
+    rig_write(&r, stream->data, stream->len, 7);
+    rig_write(&r, (const uint8_t *)"\xff\xff\xff\xff", 4, 4);
+    rig_write(&r, stream->data, stream->len, stream->len);
+
+    /* Nothing went out before what somebody else sends */
+    tx = packet_endpoint(IFNAME, 0);
+    put_frame(frame, sizeof(frame), 2);
+    g_assert_cmpint(send(tx, frame, sizeof(frame), 0), ==, sizeof(frame));
+    peer_expect(&r, sizeof(frame), 2);
+    close(tx);
+
+    peer_send(&r, 60, 3);
+    rig_expect(&r, 60, 3, 64);
+    g_assert_cmpuint(rig_stats(&r).frames, ==, 1);
+    rig_free(&r);
+}
+
+/*
+ * Frames that the kernel has no room for are counted: long ones, which wait
+ * in the receive buffer, and short ones, of which ever so many can wait.
+ */
+static void test_capture_kernel_drops(void)
+{
+    const int n_long = 1000, n_short = 40000;
+    ChardevAfPacketStats stats;
+    uint64_t dropped;
+    int size = 0;
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_RCVBUF, &size,
+                               sizeof(size)), ==, 0);
+    peer_flood(&r, 1514, n_long);
+    stats = rig_account(&r, n_long);
+    g_assert_cmpuint(stats.frames, >, 0);
+    g_assert_cmpuint(stats.dropped_kernel, >, 0);
+    dropped = stats.dropped_kernel;
+
+    peer_flood(&r, 60, n_short);
+    stats = rig_account(&r, n_long + n_short);
+    g_assert_cmpuint(stats.dropped_kernel, >, dropped);
+    g_assert_cmpuint(stats.dropped_kernel, <, dropped + n_short - 30000);
+    dropped = stats.dropped_kernel;
+
+    /* Reading the kernel's counter resets it: ours goes on, */
+    g_assert_cmpuint(rig_stats(&r).dropped_kernel, ==, dropped);
+
+    /* and has the last of them when the socket is gone */
+    peer_flood(&r, 60, n_short);
+    qio_channel_close(r.base, &error_abort);
+    stats = rig_stats(&r);
+    g_assert_cmpuint(stats.dropped_kernel, >, dropped);
+    g_assert_cmpuint(stats.frames + stats.dropped_kernel +
+                     stats.dropped_detach, ==, n_long + 2 * n_short);
+    object_unref(OBJECT(r.ioc));
+    close(r.peer);
+    link_remove(IFNAME);
+}
+
+/*
+ * Frames that have waited for the channel come first; long and short ones
+ * come in their order.  @reserve: bytes that the opener has the kernel leave
+ * free in each slot of a ring
+ */
+static void do_test_capture_early(unsigned reserve)
+{
+    static const size_t lens[] = { 60, 1514, 60, 173, 174, 175, 1000, 14 };
+    int round, i, fd;
+    Rig r = { .mode = CAPTURE };
+
+    veth_add(IFNAME, PEER);
+    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    fd = packet_open(IFNAME, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_RESERVE,
+                               &reserve, sizeof(reserve)), ==, 0);
+    for (i = 0; i < ARRAY_SIZE(lens); i++) {
+        peer_send(&r, lens[i], i);
+    }
+    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    g_assert_true(has_ring(fd) == !reserve);
+    for (round = 0; round < 3; round++) {
+        for (i = 0; i < ARRAY_SIZE(lens); i++) {
+            peer_send(&r, lens[i], i);
+        }
+        for (i = 0; i < ARRAY_SIZE(lens); i++) {
+            rig_expect(&r, lens[i], i, 2048);
+        }
+    }
+    qio_channel_close(r.base, &error_abort);
+    g_assert_cmpuint(rig_stats(&r).dropped_detach, ==, ARRAY_SIZE(lens));
+    object_unref(OBJECT(r.ioc));
+    close(r.peer);
+    link_remove(IFNAME);
+}
+
+static void test_capture_early(void)
+{
+    do_test_capture_early(0);
+}
+
+/* What is reserved leaves no room in a slot: there had better be no ring. */
+static void test_capture_reserve(void)
+{
+    do_test_capture_early(100);
+}
+
+/* Frames that have to be dropped do not hold up the next one. */
+static void test_capture_drop_many(void)
+{
+    const uint8_t *buf;
+    ssize_t len;
+    int size = 0;
+    Rig r;
+
+    rig_init(&r, CAPTURE, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_RCVBUF, &size,
+                               sizeof(size)), ==, 0);
+    peer_flood(&r, 1514, 100);
+    peer_send(&r, 60, 1);
+    do {
+        len = qio_channel_af_packet_take(r.ioc, 2048, &buf);
+        g_assert_cmpint(len, >, 0);
+    } while (len != 64);
+    g_assert_cmpuint(rig_stats(&r).dropped_kernel, >, 50);
+    rig_free(&r);
+}
+
+static int get_int(int fd, int option)
+{
+    int value;
+    socklen_t len = sizeof(value);
+
+    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, option, &value, &len), ==, 0);
+    return value;
+}
+
+/* Which buffers somebody has set; 0 where the kernel can't tell */
+static int get_buf_lock(int fd)
+{
+    return packet_socket_knows(SOL_SOCKET, SO_BUF_LOCK) ?
+           get_int(fd, SO_BUF_LOCK) : 0;
+}
+
+/*
+ * The receive buffer is enlarged, and there is a ring, but not if the opener
+ * has set SO_RCVBUF: frames wait there then.
+ */
+static void test_capture_rcvbuf(void)
+{
+    const int chosen = 100000;
+    int fd, before, lock;
+    Rig r = { .mode = CAPTURE };
+
+    veth_add(IFNAME, PEER);
+    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+
+    fd = packet_open(IFNAME, TEST_ETHERTYPE);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &chosen,
+                               sizeof(chosen)), ==, 0);
+    before = get_int(fd, SO_RCVBUF);
+    lock = get_buf_lock(fd);
+    rig_connect(&r, dup(fd), &(ChardevAfPacketStats) {});
+    g_assert_cmpint(get_int(fd, SO_RCVBUF), >, before);
+    g_assert_true(has_ring(fd));
+    rig_disconnect(&r);
+    g_assert_false(has_ring(fd));
+    g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, before);
+    g_assert_cmpint(get_buf_lock(fd), ==, lock);
+
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &chosen,
+                               sizeof(chosen)), ==, 0);
+    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, 2 * chosen);
+    g_assert_false(has_ring(fd));
+    peer_send(&r, 60, 1);
+    peer_send(&r, 1514, 2);
+    rig_expect(&r, 60, 1, 64);
+    rig_expect(&r, 1514, 2, 2048);
+    rig_free(&r);
+}
+
+static void add_tests(void)
+{
+    add_simple_test("capture", "records", test_capture);
+    add_simple_test("capture", "bytewise", test_capture_bytewise);
+    add_simple_test("capture", "readv", test_capture_readv);
+    add_simple_test("capture", "take", test_capture_take);
+    add_simple_test("capture", "cut", test_capture_cut);
+    add_simple_test("capture", "staged-watch", test_capture_staged_watch);
+    add_simple_test("capture", "rest", test_capture_rest);
+    add_simple_test("capture", "restart", test_capture_restart);
+    add_simple_test("capture", "write", test_capture_write);
+    add_simple_test("capture", "kernel-drops", test_capture_kernel_drops);
+    add_simple_test("capture", "early", test_capture_early);
+    add_simple_test("capture", "reserve", test_capture_reserve);
+    add_simple_test("capture", "drop-many", test_capture_drop_many);
+    add_simple_test("capture", "rcvbuf", test_capture_rcvbuf);
+}
+
+int main(int argc, char **argv)
+{
+    return rig_run(argc, argv, add_tests);
+}
