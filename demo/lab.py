@@ -186,6 +186,19 @@ def ip(arguments):
     run(["ip", *arguments.split()])
 
 
+def wait_for_carrier(interface):
+    """Wait until the kernel has activated an interface with a carrier.
+
+    It does so up to a second after the peer is up; frames that are sent before
+    are lost.
+    """
+    end = time.monotonic() + 10
+    while " state UP " not in run(["ip", "link", "show", interface]):
+        if time.monotonic() > end:
+            raise Trouble(f"{interface} has no carrier")
+        time.sleep(0.01)
+
+
 def veth(here, there, namespace):
     """Make a veth pair, with one end in another namespace; that is up."""
     place = f"/proc/{os.getpid()}/fd/{namespace.fileno()}"
