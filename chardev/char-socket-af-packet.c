@@ -152,6 +152,19 @@ void chr_af_packet_update(SocketChardev *s)
     qio_channel_af_packet_attach(ioc, chr->gcontext);
 }
 
+/* Returns: as qio_channel_af_packet_take() does */
+static ssize_t read_one(SocketChardev *s, QIOChannel *ioc, int room)
+{
+    const uint8_t *buf;
+    ssize_t ret = qio_channel_af_packet_take(QIO_CHANNEL_AF_PACKET(ioc), room,
+                                             &buf);
+
+    if (ret > 0) {
+        qemu_chr_be_write(CHARDEV(s), buf, ret);
+    }
+    return ret;
+}
+
 bool chr_af_packet_read(SocketChardev *s, QIOChannel *ioc)
 {
     Chardev *chr = CHARDEV(s);
@@ -164,19 +177,27 @@ bool chr_af_packet_read(SocketChardev *s, QIOChannel *ioc)
     object_ref(OBJECT(ioc));
     while (budget > 0 && s->ioc == ioc &&
            (room = qemu_chr_be_can_write(chr)) > 0) {
-        const uint8_t *buf;
-
-        ret = qio_channel_af_packet_take(QIO_CHANNEL_AF_PACKET(ioc), room,
-                                         &buf);
+        ret = read_one(s, ioc, room);
         if (ret <= 0) {
             break;
         }
-        qemu_chr_be_write(chr, buf, ret);
         budget -= 1 + ret / (4 * KiB);
     }
     object_unref(OBJECT(ioc));
     object_unref(OBJECT(chr));
     return ret != 0;
+}
+
+void chr_af_packet_read_rest(SocketChardev *s)
+{
+    QIOChannel *ioc = s->ioc;
+
+    object_ref(OBJECT(ioc));
+    /* Having ended, it has nothing for now only when it has dropped a frame */
+    while (s->ioc == ioc && read_one(s, ioc, INT_MAX) != 0) {
+        continue;
+    }
+    object_unref(OBJECT(ioc));
 }
 
 void chr_af_packet_disconnect(SocketChardev *s)

@@ -81,6 +81,14 @@ void chr_af_packet_update(SocketChardev *s);
 bool chr_af_packet_read(SocketChardev *s, QIOChannel *ioc);
 
 /**
+ * chr_af_packet_read_rest:
+ * @s: the chardev, whose connection has ended; somebody else has a reference
+ *
+ * Pass all records that are left to the frontend.
+ */
+void chr_af_packet_read_rest(SocketChardev *s);
+
+/**
  * chr_af_packet_disconnect:
  * @s: the chardev; its ioc is closed, but not yet freed
  *

@@ -19,6 +19,12 @@
 /* Data from outdev is discarded in pieces of this size */
 #define DISCARD_SIZE (4 * KiB)
 
+/*
+ * What a peer has sent before it hangs up comes at once, room or not, and more
+ * peers may do so.  This is enough for what a socket chardev buffers.
+ */
+#define WAITING_MAX (32 * MiB)
+
 static const char *chardev_label(CharBackend *be)
 {
     return qemu_chr_fe_get_driver(be)->label;
@@ -186,16 +192,32 @@ static int carrier_in_can_read(void *opaque)
 {
     PacketCarrier *c = opaque;
 
-    return c->has_room && !c->in_broken ? PACKET_RECORD_MAX : 0;
+    return c->has_room || c->in_broken ? PACKET_RECORD_MAX : 0;
 }
 
-/* The stream makes no sense; a socket's connection ends by this. */
+/*
+ * The stream makes no sense; a socket's connection ends by this.  A pipe or a
+ * pty is discarded until it is opened again.  What has no watch is no stream:
+ * there the next read starts with a record.
+ */
 static void carrier_fail_in(PacketCarrier *c, Error *err)
 {
+    Chardev *chr = qemu_chr_fe_get_driver(&c->in);
+
     error_reportf_err(err, "packet-relay '%s': chardev '%s': no more of the "
-                      "stream is read: ", c->id, chardev_label(&c->in));
-    c->in_broken = true;
+                      "stream is used: ", c->id, chr->label);
+    c->in_broken = CHARDEV_GET_CLASS(chr)->chr_add_watch != NULL;
     qemu_chr_fe_disconnect(&c->in);
+}
+
+/* Returns: whether too much waits; @whole is dropped then. */
+static bool carrier_drop(PacketCarrier *c, struct iovec whole)
+{
+    if (packet_records_waiting(&c->records).iov_len < WAITING_MAX) {
+        return false;
+    }
+    stat64_add(&c->dropped, packet_records_count(&c->records, whole));
+    return true;
 }
 
 static void carrier_in_read(void *opaque, const uint8_t *buf, int size)
@@ -205,8 +227,13 @@ static void carrier_in_read(void *opaque, const uint8_t *buf, int size)
     struct iovec whole;
     Error *err = NULL;
 
+    if (c->in_broken) {
+        return;
+    }
     packet_records_next(&c->records, &in, &whole, &err);
-    carrier_forward(c, whole);
+    if (!carrier_drop(c, whole)) {
+        carrier_forward(c, whole);
+    }
     if (!err) {
         packet_records_put_partial(&c->records, in);
     }
@@ -291,6 +318,7 @@ void packet_carrier_get_stats(PacketCarrier *c, PacketRelayStats *stats)
         .bytes = stat64_get(&c->n_bytes),
         .waiting_bytes = stat64_get(&c->waiting_bytes),
         .incomplete = stat64_get(&c->incomplete),
+        .dropped = stat64_get(&c->dropped),
         .stalls = stat64_get(&c->stalls),
     };
 }

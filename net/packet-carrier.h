@@ -27,7 +27,7 @@ typedef struct PacketCarrier {
     bool out_open;          /* set in any thread, cleared in the context's */
     guint watch;            /* waits for room in out, 0 if not */
     bool has_room;          /* as far as is known, in out */
-    bool in_broken;         /* nothing more is read from in */
+    bool in_broken;         /* what is read from in is discarded */
     PacketRecords records;
 
     /* For any thread */
@@ -35,6 +35,7 @@ typedef struct PacketCarrier {
     Stat64 n_bytes;
     Stat64 waiting_bytes;
     Stat64 incomplete;
+    Stat64 dropped;
     Stat64 stalls;
 } PacketCarrier;
 

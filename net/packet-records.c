@@ -157,6 +157,15 @@ bool packet_records_next(PacketRecords *records, struct iovec *in,
     return ok;
 }
 
+size_t packet_records_count(const PacketRecords *records, struct iovec whole)
+{
+    size_t len, count;
+
+    records_find(records, whole.iov_base, whole.iov_len, &len, &count,
+                 &error_abort);
+    return count;
+}
+
 void packet_records_put(PacketRecords *records, struct iovec whole,
                         size_t sent)
 {

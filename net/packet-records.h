@@ -63,6 +63,15 @@ bool packet_records_next(PacketRecords *records, struct iovec *in,
                          struct iovec *whole, Error **errp);
 
 /**
+ * packet_records_count:
+ * @records: tells the form
+ * @whole: whole records
+ *
+ * Returns: how many there are.
+ */
+size_t packet_records_count(const PacketRecords *records, struct iovec whole);
+
+/**
  * packet_records_put:
  * @records: the records, none of which is partial
  * @whole: whole records, or nothing; copied

@@ -14,28 +14,23 @@ bool descriptors_open_standard(void)
 {
     int fd;
 
-    do {
-        fd = open("/dev/null", O_RDWR);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd < 0) {
-        return false;
+    for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        /* What is opened has the lowest number that is closed, that is fd */
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) {
+            return false;
+        }
     }
-    close(fd);
     return true;
 }
 
 bool descriptors_reserve(int number, Error **errp)
 {
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    if (null < 0 || (null != number && dup3(null, number, O_CLOEXEC) < 0)) {
+    /* Any open descriptor will do */
+    if (dup3(STDERR_FILENO, number, O_CLOEXEC) < 0) {
         error_setg(errp, "fd=%d can't be used: %s; use one below the limit of "
                    "open files (ulimit -n), %ld", number, strerror(errno),
                    sysconf(_SC_OPEN_MAX));
         return false;
-    }
-    if (null != number) {
-        close(null);
     }
     return true;
 }

@@ -396,10 +396,11 @@ int main(int argc, char **argv)
     };
     Error *err = NULL;
 
-    if (!descriptors_open_standard()) {
-        exit(EXIT_OWN_FAILURE); /* there may be nowhere to report it */
-    }
     error_init(argv[0]);
+    if (!descriptors_open_standard()) {
+        fail_with("a standard descriptor is closed, and /dev/null can't be "
+                  "opened in its place: %s", strerror(errno));
+    }
     if (!privileges_check_start(&err)) {
         fail(err);
     }

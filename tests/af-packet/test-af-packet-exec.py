@@ -21,7 +21,7 @@ import unittest
 
 import lab
 from launcher import (LAUNCHER, OWN_FAILURE, STAY, WithLink, launch,
-                      needs_libpcap, received, sockets, waiting)
+                      needs_libpcap, needs_root, received, sockets, waiting)
 
 LAUNCHES = 20               # under a flood of frames
 
@@ -374,6 +374,19 @@ class Descriptors(unittest.TestCase):
         zero, two, three = done.stdout.split()
         self.assertEqual((zero, two), ("/dev/null", "/dev/null"))
         self.assertIn("socket:", three)
+
+    @needs_root
+    def test_dev_null_is_needed_for_a_closed_one_only(self):
+        for closed, status, stdout, says in (
+                ("", 0, "was run\n", "^$"),
+                ("<&-", OWN_FAILURE, "", "^af-packet-exec: a standard descriptor is "
+                                 "closed, and /dev/null can't be opened")):
+            done = lab.run(
+                "unshare", "--mount", "sh", "-c",
+                f"mount -t tmpfs tmpfs /dev && exec \"$@\" {closed}", "sh",
+                LAUNCHER, *STAY, "--socket=fd=3,ifname=lo", "echo", "was run")
+            self.assertEqual((done.returncode, done.stdout), (status, stdout))
+            self.assertRegex(done.stderr, says)
 
 
 class Command(unittest.TestCase):

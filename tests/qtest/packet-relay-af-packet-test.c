@@ -55,6 +55,16 @@ static void start(Relay *relay, const Case *c, bool vnet_hdr)
     object_add(relay, c, vnet_hdr);
 }
 
+/* A counter of the object */
+static int64_t relay_stat(Relay *relay, const char *name)
+{
+    g_autoptr(QDict) stats = qtest_qmp_assert_success_ref(relay->qts,
+        "{ 'execute': 'qom-get', 'arguments': {"
+        "    'path': '/objects/relay0', 'property': 'stats' } }");
+
+    return qdict_get_int(stats, name);
+}
+
 static void expect_closed(Relay *relay, const char *reason)
 {
     g_autoptr(QDict) event = qtest_qmp_eventwait_ref(
@@ -96,6 +106,41 @@ static void test_gone(const void *opaque)
         qmp_expect_success(chardev_add_client(relay.qts,
                                               packet_open(QEMU_IF,
                                                           ETH_P_ALL)));
+    }
+    relay_check(&relay, FEW_FRAMES);
+    relay_stop(&relay);
+    link_remove(QEMU_IF);
+}
+
+/*
+ * So they are when nobody takes the records: those that are left wait behind
+ * the chardev, not in it.
+ */
+static void test_gone_stalled(const void *opaque)
+{
+    const Case *c = opaque;
+    uint32_t sent = 0, seq;
+    Relay relay;
+    int tx;
+
+    veth_add(QEMU_IF, TEST_IF);
+    start(&relay, c, false);
+    tx = packet_endpoint(TEST_IF, 0);
+    while (!relay_stat(&relay, "stalls")) {
+        frame_send(tx, sent++);
+    }
+    for (seq = 0; seq < WINDOW; seq++) {
+        frame_send(tx, sent++);
+    }
+    close(tx);
+    link_remove(QEMU_IF);
+    expect_closed(&relay, "interface-gone");
+
+    veth_add(QEMU_IF, TEST_IF);
+    qmp_expect_success(chardev_add_client(relay.qts,
+                                          packet_open(QEMU_IF, ETH_P_ALL)));
+    for (seq = 0; seq < sent; seq++) {
+        record_expect(record_read_socket, &relay.rec, seq);
     }
     relay_check(&relay, FEW_FRAMES);
     relay_stop(&relay);
@@ -186,14 +231,8 @@ static void wait_stalled(Relay *relay)
 {
     const int64_t end = g_get_monotonic_time() +
                         DEADLINE_SEC * G_TIME_SPAN_SECOND;
-    int64_t stalls = 0;
 
-    while (!stalls) {
-        g_autoptr(QDict) stats = qtest_qmp_assert_success_ref(relay->qts,
-            "{ 'execute': 'qom-get', 'arguments': {"
-            "    'path': '/objects/relay0', 'property': 'stats' } }");
-
-        stalls = qdict_get_int(stats, "stalls");
+    while (!relay_stat(relay, "stalls")) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
     }
 }
@@ -249,6 +288,7 @@ int main(int argc, char **argv)
         add_test("no-event", &cases[i], test_no_event);
     }
     for (i = 0; i < 2; i++) {
+        add_test("gone-stalled", &cases[i], test_gone_stalled);
         add_test("disconnected", &cases[i], test_disconnected);
         add_test("bad-stream", &inject_cases[i], test_bad_stream);
         add_test("slow", &inject_cases[i], test_slow);

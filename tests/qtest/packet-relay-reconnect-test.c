@@ -7,11 +7,19 @@
  * those whose streams make no sense.
  */
 #include "qemu/osdep.h"
+#include <termios.h>
 #include "packet-relay-rig.h"
 #include "qapi/error.h"
 #include "qemu/sockets.h"
+#include "qemu/units.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
 
 #define FUZZ_ROUNDS 200
+
+/* What may wait for outdev behind connections that have ended */
+#define WAITING_MIN (32 * MiB)
+#define WAITING_MAX (33 * MiB)
 
 /* --- Connections end, and others come --- */
 
@@ -90,6 +98,33 @@ static void test_reconnect_alone(const void *opaque)
     g_assert_cmpint(rmdir(dir), ==, 0);
 }
 
+/* Senders that come, send and leave can't fill the memory. */
+static void test_hangup_bounded(const void *opaque)
+{
+    const uint32_t n = HELD_MAX / RECORD_LEN;
+    g_autofree uint8_t *stream = stream_create(n);
+    const int64_t end = g_get_monotonic_time() +
+                        6 * DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    size_t sent;
+    Rig r;
+
+    rig_init(&r, opaque);
+    stall(&r, stream, n * RECORD_LEN);
+    while (!get_stat(&r, "dropped")) {
+        r.in = reconnect(&r, "in", r.in);
+        for (sent = 0; sent < n * RECORD_LEN; sent += RECORD_LEN) {
+            if (send(r.in, stream + sent, RECORD_LEN, MSG_DONTWAIT) < 0) {
+                break;
+            }
+        }
+        g_assert_cmpuint(get_stat(&r, "waiting-bytes"), <, WAITING_MAX);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+    g_assert_cmpuint(get_stat(&r, "waiting-bytes"), >, WAITING_MIN);
+    expect_prompt(&r);
+    rig_free(&r);
+}
+
 /* --- Streams that make no sense --- */
 
 /*
@@ -133,6 +168,77 @@ static void test_broken_vnet(const void *opaque)
     rig_free(&r);
 }
 
+/* Returns: the path of the pty that chardev "in" is */
+static char *pty_path(Rig *r)
+{
+    g_autoptr(QDict) rsp = qtest_qmp(r->qts, "{'execute': 'query-chardev'}");
+    const QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
+        QDict *chardev = qobject_to(QDict, qlist_entry_obj(entry));
+        const char *filename = qdict_get_str(chardev, "filename");
+
+        if (g_str_has_prefix(filename, "pty:")) {
+            return g_strdup(filename + strlen("pty:"));
+        }
+    }
+    g_assert_not_reached();
+}
+
+static int pty_open(const char *path)
+{
+    struct termios tio;
+    int fd = open(path, O_RDWR | O_NOCTTY);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(tcgetattr(fd, &tio), ==, 0);
+    cfmakeraw(&tio);
+    g_assert_cmpint(tcsetattr(fd, TCSANOW, &tio), ==, 0);
+    return fd;
+}
+
+/* What is behind the impossible record in a pty goes nowhere. */
+static void test_broken_pty(const void *opaque)
+{
+    static const uint8_t junk[8192] = { 0x7f };
+    uint8_t record[HEAD_LEN + 100] = { 0, 0, 0, 100 }, got[sizeof(record)];
+    g_autofree char *path = NULL, *out = NULL;
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    int out_fd, pty, our_out = pair_create(&out_fd);
+    size_t sent;
+    Rig r;
+
+    out = g_strdup_printf("socket,fd=%d", out_fd);
+    rig_start(&r, opaque, "pty", out, "");
+    r.out = our_out;
+    close(out_fd);
+    path = pty_path(&r);
+
+    pty = pty_open(path);
+    for (sent = 0; sent < sizeof(junk);) {
+        ssize_t len = write(pty, junk + sent, sizeof(junk) - sent);
+
+        g_assert_cmpint(len, >, 0);
+        sent += len;
+    }
+    close(pty);
+
+    /* It takes a while until the pty notices that it was closed */
+    do {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        pty = pty_open(path);
+        g_assert_cmpint(write(pty, record, sizeof(record)), ==,
+                        sizeof(record));
+        g_usleep(100 * 1000);
+        close(pty);
+    } while (recv(r.out, got, sizeof(got), MSG_DONTWAIT) != sizeof(got));
+    g_assert_cmpmem(got, sizeof(got), record, sizeof(record));
+    g_assert_cmpuint(count_messages(&r, "packet-relay 'relay0': chardev 'in'"),
+                     ==, 1);
+    rig_free(&r);
+}
+
 /* Whatever comes, QEMU goes on, and what is sent next passes. */
 static void test_fuzz(const void *opaque)
 {
@@ -172,6 +278,7 @@ int main(int argc, char **argv)
         { "reconnect/alone", test_reconnect_alone },
         { "broken", test_broken },
         { "broken/vnet", test_broken_vnet },
+        { "hangup/bounded", test_hangup_bounded },
         { "fuzz", test_fuzz },
     };
     static const char *const where[] = { "main-loop", "iothread" };
@@ -187,5 +294,7 @@ int main(int argc, char **argv)
             qtest_add_data_func(path, GINT_TO_POINTER(t), tests[i].func);
         }
     }
+    /* A pty has no context of its own */
+    qtest_add_data_func("/packet-relay/broken/pty", NULL, test_broken_pty);
     return g_test_run();
 }

@@ -152,7 +152,10 @@ static void test_no_reader(const void *opaque)
     rig_free(&r);
 }
 
-/* What was sent is not lost, though nobody reads, and the sender leaves. */
+/*
+ * What was sent is not lost, though nobody reads, and the sender leaves; nor
+ * does it keep another sender from coming.
+ */
 static void test_hangup(const void *opaque)
 {
     const uint32_t n = HELD_MAX / RECORD_LEN;
@@ -165,8 +168,8 @@ static void test_hangup(const void *opaque)
     close(r.in);
     r.in = -1;
     expect_prompt(&r);
-    expect_records(r.out, 0, sent / RECORD_LEN);
     r.in = reconnect(&r, "in", -1);
+    expect_records(r.out, 0, sent / RECORD_LEN);
     expect_pass(&r, n);
     rig_free(&r);
 }

@@ -161,6 +161,21 @@ static void test_end(const void *opaque)
     rig_free(&r);
 }
 
+/* The connection ends while a packet of it waits for the VM to go on. */
+static void test_queued(void)
+{
+    static const uint8_t data[] = { 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff };
+    Rig r;
+
+    rig_init(&r, &readers[0]);
+    qtest_qmp_assert_success(r.qts, "{ 'execute': 'stop' }");
+    expect_end(connect_and_send(&r, data, sizeof(data)));
+    qtest_qmp_assert_success(r.qts, "{ 'execute': 'cont' }");
+    send_broken(&r);
+    expect_messages(&r, 2);
+    rig_free(&r);
+}
+
 /* -netdev socket listens at TCP ports only: a descriptor will do. */
 static void test_netdev_socket(void)
 {
@@ -193,6 +208,7 @@ int main(int argc, char **argv)
 
         qtest_add_data_func(path, &readers[i], test_end);
     }
+    qtest_add_func("/filter/broken-stream/queued", test_queued);
     qtest_add_func("/filter/broken-stream/netdev-socket", test_netdev_socket);
     return g_test_run();
 }

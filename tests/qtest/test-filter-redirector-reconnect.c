@@ -182,6 +182,42 @@ static void test_reconnect_broken(void)
     redirector_stop(&rd);
 }
 
+/* A pipe has no connection to end: what is written to it goes nowhere. */
+static void test_broken_pipe(void)
+{
+    static const uint8_t broken[1024 * 1024] = { 0xff, 0xff, 0xff, 0xff };
+    const int64_t end = g_get_monotonic_time() +
+                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    g_autofree char *dir = g_dir_make_tmp("filter-redirector.XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "pipe", NULL);
+    g_autofree char *in = g_strconcat(path, ".in", NULL);
+    g_autofree char *out = g_strconcat(path, ".out", NULL);
+    QTestState *qts;
+    size_t sent = 0;
+    int fd;
+
+    g_assert_cmpint(mkfifo(in, 0600), ==, 0);
+    g_assert_cmpint(mkfifo(out, 0600), ==, 0);
+    qts = qtest_initf("-nodefaults -machine none "
+                      "-netdev hubport,id=hub0,hubid=0 "
+                      "-chardev pipe,id=in,path=%s "
+                      "-object filter-redirector,id=rd0,netdev=hub0,queue=tx,"
+                      "indev=in", path);
+    fd = open(in, O_WRONLY | O_NONBLOCK);
+    g_assert_cmpint(fd, >=, 0);
+    while (sent < sizeof(broken)) {
+        ssize_t len = write(fd, broken + sent, sizeof(broken) - sent);
+
+        sent += MAX(len, 0);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    }
+    close(fd);
+    qtest_quit(qts);
+    g_assert_cmpint(unlink(in), ==, 0);
+    g_assert_cmpint(unlink(out), ==, 0);
+    g_assert_cmpint(rmdir(dir), ==, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -190,5 +226,6 @@ int main(int argc, char **argv)
                    test_reconnect_partial);
     qtest_add_func("/filter-redirector/reconnect/broken",
                    test_reconnect_broken);
+    qtest_add_func("/filter-redirector/broken-pipe", test_broken_pipe);
     return g_test_run();
 }
