@@ -19,12 +19,6 @@
 /* Data from outdev is discarded in pieces of this size */
 #define DISCARD_SIZE (4 * KiB)
 
-/*
- * What a peer has sent before it hangs up comes at once, room or not, and more
- * peers may do so.  This is enough for what a socket chardev buffers.
- */
-#define WAITING_MAX (32 * MiB)
-
 static const char *chardev_label(CharBackend *be)
 {
     return qemu_chr_fe_get_driver(be)->label;
@@ -213,7 +207,8 @@ static void carrier_fail_in(PacketCarrier *c, Error *err)
 /* Returns: whether too much waits; @whole is dropped then. */
 static bool carrier_drop(PacketCarrier *c, struct iovec whole)
 {
-    if (packet_records_waiting(&c->records).iov_len < WAITING_MAX) {
+    if (packet_records_waiting(&c->records).iov_len <
+        PACKET_RECORDS_WAITING_MAX) {
         return false;
     }
     stat64_add(&c->dropped, packet_records_count(&c->records, whole));

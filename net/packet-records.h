@@ -16,12 +16,20 @@
 #define NET_PACKET_RECORDS_H
 
 #include "net/net.h"
+#include "qemu/units.h"
 
 /* The most that stands before a payload, in bytes */
 #define PACKET_RECORD_HEAD_MAX (2 * sizeof(uint32_t))
 
 /* The longest record, in bytes */
 #define PACKET_RECORD_MAX (PACKET_RECORD_HEAD_MAX + NET_BUFSIZE)
+
+/*
+ * How many bytes may wait.  What a peer has sent before it hangs up comes at
+ * once, room or not, and more peers may do so; this is enough for what a socket
+ * chardev buffers.
+ */
+#define PACKET_RECORDS_WAITING_MAX (32 * MiB)
 
 typedef struct PacketRecords {
     bool vnet_hdr;      /* the form */

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "block/aio-wait.h"
 #include "packet-carrier.h"
+#include "packet-chardev.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-net.h"
 #include "qom/object_interfaces.h"
@@ -52,15 +53,8 @@ static void relay_run(PacketRelay *s, QEMUBHFunc *func)
     }
 }
 
-static bool relay_check_chardev(PacketRelay *s, Chardev *chr, Error **errp)
+static bool relay_check_context(PacketRelay *s, Chardev *chr, Error **errp)
 {
-    if (object_dynamic_cast(OBJECT(chr), TYPE_CHARDEV_MUX) ||
-        object_dynamic_cast(OBJECT(chr), TYPE_CHARDEV_HUB)) {
-        error_setg(errp, "chardev '%s' is shared with others, which would "
-                   "take bytes out of the stream: packet-relay needs one of "
-                   "its own, without 'mux'", chr->label);
-        return false;
-    }
     if (s->iothread && !qemu_chr_has_feature(chr, QEMU_CHAR_FEATURE_GCONTEXT)) {
         error_setg(errp, "chardev '%s' can't run in an iothread: leave out "
                    "'iothread', or use a socket", chr->label);
@@ -69,49 +63,21 @@ static bool relay_check_chardev(PacketRelay *s, Chardev *chr, Error **errp)
     return true;
 }
 
-/* Returns: the chardev that the option @name names as @id, for @be to use */
-static Chardev *relay_attach_chardev(PacketRelay *s, CharBackend *be,
-                                     const char *name, const char *id,
-                                     Error **errp)
-{
-    Chardev *chr;
-
-    if (!id) {
-        error_setg(errp, "packet-relay needs '%s', the ID of a chardev", name);
-        return NULL;
-    }
-    chr = qemu_chr_find(id);
-    if (!chr) {
-        error_setg(errp, "'%s' of packet-relay: there is no chardev '%s'",
-                   name, id);
-        return NULL;
-    }
-    if (!relay_check_chardev(s, chr, errp) ||
-        !qemu_chr_fe_init(be, chr, errp)) {
-        return NULL;
-    }
-    /* Chardevs go before objects when QEMU ends */
-    object_ref(OBJECT(chr));
-    return chr;
-}
-
 static void packet_relay_complete(UserCreatable *uc, Error **errp)
 {
     PacketRelay *s = PACKET_RELAY(uc);
     PacketCarrier *c = &s->carrier;
 
-    s->chr_in = relay_attach_chardev(s, &c->in, "indev", s->indev, errp);
-    if (!s->chr_in) {
+    s->chr_in = packet_chardev_attach(&c->in, TYPE_PACKET_RELAY, "indev",
+                                      s->indev, errp);
+    if (!s->chr_in || !relay_check_context(s, s->chr_in, errp)) {
         return;
     }
-    s->chr_out = relay_attach_chardev(s, &c->out, "outdev", s->outdev, errp);
-    if (!s->chr_out) {
-        return;
-    }
-    if (!CHARDEV_GET_CLASS(s->chr_out)->chr_add_watch) {
-        error_setg(errp, "chardev '%s' can't report when it is writable: "
-                   "'outdev' of packet-relay needs a stream, such as a "
-                   "socket", s->outdev);
+    s->chr_out = packet_chardev_attach(&c->out, TYPE_PACKET_RELAY, "outdev",
+                                       s->outdev, errp);
+    if (!s->chr_out || !relay_check_context(s, s->chr_out, errp) ||
+        !packet_chardev_check_stream(s->chr_out, TYPE_PACKET_RELAY, "outdev",
+                                     errp)) {
         return;
     }
 
@@ -128,14 +94,6 @@ static void packet_relay_complete(UserCreatable *uc, Error **errp)
     s->completed = true;
 }
 
-static void relay_detach_chardev(CharBackend *be, Chardev *chr)
-{
-    if (chr) {
-        qemu_chr_fe_deinit(be, false);
-        object_unref(OBJECT(chr));
-    }
-}
-
 static void packet_relay_finalize(Object *obj)
 {
     PacketRelay *s = PACKET_RELAY(obj);
@@ -144,8 +102,8 @@ static void packet_relay_finalize(Object *obj)
         relay_run(s, relay_leave);
         object_unref(OBJECT(s->iothread));
     }
-    relay_detach_chardev(&s->carrier.in, s->chr_in);
-    relay_detach_chardev(&s->carrier.out, s->chr_out);
+    packet_chardev_detach(&s->carrier.in, s->chr_in);
+    packet_chardev_detach(&s->carrier.out, s->chr_out);
     g_free(s->id);
     g_free(s->indev);
     g_free(s->outdev);

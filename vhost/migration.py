@@ -12,13 +12,14 @@ demo/handover.py runs the manual's code.
 
 import contextlib
 import os
-import time
+import socket
 
 import frames
 import guest as guests
 import handover
 import host
 import lab
+import numbered
 import stops
 import traffic
 
@@ -27,21 +28,20 @@ ADDRESSES = {"a": "10.80.0.1", "b": "10.80.0.2"}
 BROADCAST = b"\xff" * 6
 RATE = 2500 // host.SLOWNESS
 BEFORE, AFTER = 250, 250    # frames
-LOOK_SECONDS = 0.02         # as often as the manual says
+
+CAPTURED_BYTES = 16 << 20   # in the queue of a socket that hears all of them
 
 # Stretches of frames that are not in order: when the network learns where the
 # guest is now, some are still on their way by the source
 MAY_BE_BLOCKS = 1
 
-# The manual says how long to wait where nothing is emulated
-handover.LONGEST_WAIT_TO_ANNOUNCE *= host.SLOWNESS
-
 
 class Host:
     """A network namespace with a bridge; and the guest's tap, once it runs."""
 
-    def __init__(self, cleanup, name):
+    def __init__(self, cleanup, name, pairs):
         self.cleanup, self.address = cleanup, ADDRESSES[name]
+        self.pairs = pairs
         self.namespace = lab.new_namespace(cleanup)
         self.machine = self.qemu = None
         add_pair(f"to-{name}", "uplink", self.namespace)
@@ -54,9 +54,9 @@ class Host:
     def start(self, vhost, incoming=False):
         """Start QEMU: with the guest, or waiting for it."""
         with lab.inside(self.namespace):
-            tap = host.open_tap(self.cleanup, handover.TAP)
-            handover.prepare_tap()
+            tap = host.open_tap(self.cleanup, handover.TAP, self.pairs)
             lab.ip(f"link set dev {handover.TAP} master bridge0")
+            self.heard = hear(self.cleanup, handover.TAP)
             self.machine = guests.Machine(self.cleanup, tap, vhost, incoming)
         self.qemu = self.machine.qemu
         self.qemu.command("migrate-set-capabilities", capabilities=[
@@ -65,6 +65,26 @@ class Host:
     def expect(self, event, **data):
         """Wait for an event of QEMU; return when it happened, in ms."""
         return milliseconds(self.machine.expect(event, **data))
+
+
+def hear(cleanup, tap):
+    """Return a socket that hears what is sent to a tap."""
+    heard = lab.packet_socket(cleanup)
+    heard.setsockopt(socket.SOL_SOCKET, lab.SO_RCVBUFFORCE, CAPTURED_BYTES)
+    heard.bind((tap, lab.ETH_P_ALL))
+    heard.setblocking(False)
+    return heard
+
+
+def numbers_heard(heard):
+    """Return the numbers of the frames that were sent to a tap."""
+    numbers = set()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            frame = heard.recv(numbered.LENGTH)
+            if numbered.is_numbered(frame):
+                numbers.add(numbered.number_of(frame))
+    return numbers
 
 
 def milliseconds(event):
@@ -89,19 +109,19 @@ def add_pair(here, there, namespace):
 
 
 @contextlib.contextmanager
-def guest_on_first(vhost):
+def guest_on_first(vhost, pairs):
     """Have two hosts, and a guest that runs on the first of them."""
     with contextlib.ExitStack() as cleanup:
         add_bridge(LAN)
         cleanup.callback(lab.ip, f"link del {LAN}")
-        hosts = [Host(cleanup, name) for name in ADDRESSES]
+        hosts = [Host(cleanup, name, pairs) for name in ADDRESSES]
         with lab.inside(hosts[0].namespace):
             add_pair("migration", "migration", hosts[1].namespace)
         for each in hosts:
             with lab.inside(each.namespace):
                 lab.ip(f"address add {each.address}/24 dev migration")
         hosts[0].start(vhost)
-        guest = guests.Guest(hosts[0].machine)
+        guest = guests.Guest(hosts[0].machine, pairs)
         # So that the network knows where it is
         guest.send(frames.NO_HEADER,
                    frames.marker(BROADCAST, frames.GUEST, 0))
@@ -110,127 +130,148 @@ def guest_on_first(vhost):
 
 # ---- the tests
 
-def migrate(source_vhost, destination_vhost, runs):
-    """Migrate so many times; return what became of the frames."""
+def migrate(source_vhost, destination_vhost, pairs, full, runs):
+    """Migrate so many times; return what became of the frames.
+
+    `full` is a guest that has no room when it is stopped.
+    """
     rows = []
-    for _ in range(runs):
-        with guest_on_first(source_vhost) as (
+    for run in range(runs):
+        with guest_on_first(source_vhost, pairs) as (
                 cleanup, guest, source, destination):
+            # By turns, as it makes the migration complete before the guest
+            # runs at the destination, or after that
+            set_capability(source, "return-path", run % 2)
             rows.append(migrate_once(cleanup, guest, source, destination,
-                                     destination_vhost))
+                                     destination_vhost, full))
     for row in rows:
-        if row["missed"] or row["damaged"] or row["blocks"] > MAY_BE_BLOCKS:
-            raise lab.Trouble(f"{row}: none may be missed, and "
+        if row["missed"] or row["damaged"] or row["twice"] or \
+                row["blocks"] > MAY_BE_BLOCKS * pairs:
+            raise lab.Trouble(f"{row}: none may be missed or come twice, and "
                               f"{MAY_BE_BLOCKS} block be out of order")
-    return summary(rows, source_vhost, destination_vhost)
+    return summary(rows, source_vhost, destination_vhost, pairs, full)
 
 
-def migrate_once(cleanup, guest, source, destination, vhost):
+def set_capability(machine, name, state):
+    """Set a capability of a migration."""
+    machine.qemu.command("migrate-set-capabilities", capabilities=[
+        {"capability": name, "state": bool(state)}])
+
+
+def migrate_once(cleanup, guest, source, destination, vhost, full):
     """Migrate under traffic, with a handover."""
     destination.start(vhost, incoming=True)
     steps, sender = prepare(cleanup, guest, source, destination)
-    stopped = stop(steps, guest)
-    before = len(guest.received[0])
+    stopped = stop(steps, guest, sender, full)
+    before = sum(map(len, guest.received))
     resumed = destination.expect("RESUME")
     guest.move(destination.machine)
     guest.run()
-    steps.announce()
-    steps.wait_until_quiet()
-    forwarded = steps.forwarded()
+    done = destination.expect("NETDEV_TAKEOVER_DONE", complete=True)
+    steps.flood()
+    source.expect("MIGRATION", status="completed")
+    result = end_traffic(sender, guest, before, [source, destination])
+    forwarded = steps.statistics(source)["frames"]
     steps.remove()
     steps.remove_from_destination()
-    source.expect("MIGRATION", status="completed")
     source.qemu.quit()
-    return {"downtime ms": resumed - stopped, "forwarded": forwarded,
-            **end_traffic(sender, guest, before)}
+    destination.qemu.quit()
+    return {"downtime ms": resumed - stopped, "announced ms": done - stopped,
+            "forwarded": forwarded, **result}
 
 
-def cancel(vhost, runs):
-    """Cancel a migration when frames have been forwarded already.
+def cancel(vhost, pairs, runs):
+    """Cancel a migration when the guest has stopped already.
 
     The guest goes on where it was, and misses nothing.
     """
     rows = []
-    with guest_on_first(vhost) as (cleanup, guest, source, destination):
-        source.qemu.command("migrate-set-capabilities", capabilities=[
-            {"capability": "pause-before-switchover", "state": True}])
+    with guest_on_first(vhost, pairs) as (
+            cleanup, guest, source, destination):
+        set_capability(source, "pause-before-switchover", True)
         for _ in range(runs):
             rows.append(cancel_once(cleanup, guest, source, destination,
                                     vhost))
-            guest.received[0].clear()
+            for received in guest.received:
+                received.clear()
     for row in rows:
         if row["missed"] or row["damaged"] or row["twice"] or row["blocks"]:
             raise lab.Trouble(f"{row}: each frame is to come once, in order")
-    return summary(rows, vhost, vhost)
+    return summary(rows, vhost, vhost, pairs, False)
 
 
 def cancel_once(cleanup, guest, source, destination, vhost):
     """Begin a migration under traffic, with a handover, and cancel it."""
     destination.start(vhost, incoming=True)
     steps, sender = prepare(cleanup, guest, source, destination)
-    stopped = stop(steps, guest)
-    before = len(guest.received[0])
+    stopped = stop(steps, guest, sender, False)
+    before = sum(map(len, guest.received))
     source.expect("MIGRATION", status="pre-switchover")
-    guests.wait_until(steps.forwarded, "a frame is forwarded")
-    forwarded = steps.forwarded()
-    steps.remove()
+    stops.wait_for_frames(sender, stops.MEANWHILE)
     source.qemu.command("migrate_cancel")
     resumed = source.expect("RESUME")
     guest.stay()
     guest.run()
     destination.qemu.process.wait(guests.SECONDS)
+    result = end_traffic(sender, guest, before, [source])
+    forwarded = steps.statistics(source)["frames"]
+    steps.remove()
     return {"downtime ms": resumed - stopped, "forwarded": forwarded,
-            **end_traffic(sender, guest, before)}
+            **result}
 
 
 def prepare(cleanup, guest, source, destination):
-    """Prepare a handover, and send for a while; return both.
-
-    Traffic begins after that, so that the manual's count is right at once.
-    """
-    steps = handover.Handover(source, destination, guests.MAC)
+    """Prepare a handover, and send for a while; return both."""
+    steps = handover.Handover(source, destination)
     steps.prepare()
     guest.run()
     sender = traffic.Sender(cleanup, LAN, RATE, guest)
-    while sender.sent() < BEFORE:
-        steps.forget()
-        time.sleep(LOOK_SECONDS)
+    stops.wait_for_frames(sender, BEFORE)
     return steps, sender
 
 
-def stop(steps, guest):
-    """Migrate until the guest stops, then forward; return when it stopped."""
+def stop(steps, guest, sender, full):
+    """Migrate until the guest stops; return when it did.
+
+    If that is wanted, its rings are full by then.
+    """
+    if full:
+        guest.pause()
+        guests.wait_until(lambda: guest.full_queues() == len(guest.rx),
+                          "the rings are full")
+        stops.wait_for_frames(sender, stops.MEANWHILE)
     guest.await_stop()
     steps.start_migration()
-    deadline = time.monotonic() + guests.SECONDS
-    qemu = steps.source.qemu
-    while not (event := qemu.wait_for_event(LOOK_SECONDS, "STOP")):
-        if time.monotonic() > deadline:
-            raise lab.Trouble("the guest does not stop to migrate")
-        steps.forget()
-    steps.forward()
-    guest.pause()
+    stopped = steps.source.expect("STOP")
+    if not full:
+        guest.pause()
     guest.look()
-    return milliseconds(event)
+    return stopped
 
 
-def end_traffic(sender, guest, before):
+def end_traffic(sender, guest, before, hosts):
     """Send some more, then end; return what became of all that was sent.
 
-    Which frames were missed is told from where the guest was before.
+    A frame that came to neither tap was lost in the network: a bridge drops
+    what is still on its way by the source when it learns where the guest is
+    now.  Which frames were missed is told from where the guest was before.
     """
     stops.wait_for_frames(sender, AFTER)
     sent = sender.end()
     verdict = stops.wait_for_the_last(guest, sent)
-    return {"sent": sent, "missed": len(verdict.lost), "twice": verdict.twice,
+    in_taps = set().union(*(numbers_heard(each.heard) for each in hosts))
+    missed = [number for number in verdict.lost if number in in_taps]
+    return {"sent": sent, "in no tap": len(verdict.lost) - len(missed),
+            "missed": len(missed), "twice": verdict.twice,
             "blocks": verdict.blocks, "damaged": verdict.damaged,
-            "which": [number - before for number in verdict.lost[:9]]}
+            "which": [number - before for number in missed[:9]]}
 
 
-def summary(rows, source_vhost, destination_vhost):
+def summary(rows, source_vhost, destination_vhost, pairs, full):
     """Return what became of several migrations, for a table."""
     result = {"vhost": " -> ".join("on" if vhost else "off" for vhost
                                    in (source_vhost, destination_vhost)),
+              "queues": pairs, "guest": "full rings" if full else "with room",
               "runs": len(rows)}
     for heading in list(rows[0])[:-1]:
         values = sorted(row[heading] for row in rows)

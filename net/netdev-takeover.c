@@ -1,0 +1,443 @@
+/*
+ * Object that receives a guest's packets from where it has migrated from
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Records come from a netdev-handover and go to a chardev that sends them to
+ * the guest's tap.  Until what has waited at the source is there, the guest is
+ * not announced; otherwise what the network delivers here would overtake it.
+ *
+ *   state is loaded      "due": read the stream, start the timer
+ *   end of the backlog   wait until nothing waits for outdev any more
+ *   that, or the timer   "done": announce the guest, and tell the source
+ */
+#include "qemu/osdep.h"
+#include "handover-tap.h"
+#include "net/announce.h"
+#include "packet-chardev.h"
+#include "packet-writer.h"
+#include "qapi/error.h"
+#include "qapi/qapi-events-net.h"
+#include "qapi/qapi-visit-net.h"
+#include "qemu/bswap.h"
+#include "qemu/error-report.h"
+#include "qobject/qdict.h"
+#include "qom/object_interfaces.h"
+#include "qom/qom-qobject.h"
+#include "system/runstate.h"
+
+#define TYPE_NETDEV_TAKEOVER "netdev-takeover"
+OBJECT_DECLARE_SIMPLE_TYPE(NetdevTakeover, NETDEV_TAKEOVER)
+
+/* In ms */
+#define LONGEST_HOLD 500
+#define LOOK_INTERVAL 1
+
+struct NetdevTakeover {
+    Object parent;
+    char *id;               /* for messages, even when it has lost its own */
+    char *netdev;
+    char *indev;
+    char *outdev;
+    bool completed;
+
+    Chardev *chr_in;
+    Chardev *chr_out;
+    CharBackend in;
+    PacketWriter writer;
+    SocketReadState rs;
+    uint8_t record[PACKET_RECORD_MAX];
+
+    VMChangeStateEntry *vmstate;
+    AnnounceHold hold;
+    AnnounceTimer announcement;
+    QEMUTimer *longest_hold;
+    QEMUTimer *look_again;
+    bool loaded;            /* the guest's state is there */
+    bool due;               /* QEMU was to announce the guest */
+    bool end_seen;          /* of what has waited at the source */
+    bool done;
+    uint64_t n_frames;
+    uint64_t n_bytes;
+    uint64_t n_dropped;
+};
+
+/*
+ * Announcement
+ */
+
+/* Announce this NIC, now; QEMU's own timer makes further rounds. */
+static void takeover_announce(NetdevTakeover *s)
+{
+    NetClientState *nc = qemu_find_netdev(s->netdev);
+    AnnounceParameters params = { .rounds = 1, .has_interfaces = true };
+    strList nic = { };
+
+    if (nc && nc->peer) {
+        nic.value = nc->peer->name;
+        params.interfaces = &nic;
+        qemu_announce_self(&s->announcement, &params);
+    }
+}
+
+/*
+ * Send back a record like the one that ends the backlog: the source need not
+ * pass on any more what is for groups.
+ */
+static void takeover_answer(NetdevTakeover *s)
+{
+    uint8_t answer[HANDOVER_END_LEN] = { };
+
+    stl_be_p(answer, sizeof(struct virtio_net_hdr));
+    stl_be_p(answer + sizeof(uint32_t), sizeof(struct virtio_net_hdr));
+    qemu_chr_fe_write(&s->in, answer, sizeof(answer));
+}
+
+static void takeover_finish(NetdevTakeover *s, bool complete)
+{
+    s->done = true;
+    timer_del(s->longest_hold);
+    timer_del(s->look_again);
+    qemu_announce_release(&s->hold);
+    if (s->due) {
+        takeover_announce(s);
+    }
+    takeover_answer(s);
+    qapi_event_send_netdev_takeover_done(s->id, s->netdev, complete);
+}
+
+static void takeover_on_timeout(void *opaque)
+{
+    takeover_finish(opaque, false);
+}
+
+/* Returns: whether frames wait for the interface, in the chardev */
+static bool takeover_chardev_waits(NetdevTakeover *s)
+{
+    QObject *stats = object_property_get_qobject(OBJECT(s->chr_out),
+                                                 "af-packet-stats", NULL);
+    QDict *dict = qobject_to(QDict, stats);
+    bool waits = dict && qdict_get_try_int(dict, "queue-frames", 0);
+
+    qobject_unref(stats);
+    return waits;
+}
+
+static void takeover_check_end(void *opaque)
+{
+    NetdevTakeover *s = opaque;
+
+    if (!s->loaded || !s->end_seen || s->done ||
+        packet_writer_waiting(&s->writer)) {
+        return;
+    }
+    if (takeover_chardev_waits(s)) {
+        timer_mod(s->look_again, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                                 LOOK_INTERVAL);
+    } else {
+        takeover_finish(s, true);
+    }
+}
+
+/*
+ * The guest's state is loaded: its tap takes what it negotiated.  There may be
+ * records already, of a source that has hung up.
+ */
+static void takeover_begin(NetdevTakeover *s)
+{
+    if (!s->loaded) {
+        s->loaded = true;
+        timer_mod(s->longest_hold, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                                   LONGEST_HOLD);
+        s->writer.hold = false;
+        packet_writer_flush(&s->writer);
+        takeover_check_end(s);
+        qemu_chr_fe_accept_input(&s->in);
+    }
+}
+
+static void takeover_on_due(AnnounceHold *hold)
+{
+    NetdevTakeover *s = container_of(hold, NetdevTakeover, hold);
+
+    s->due = true;
+    takeover_begin(s);
+}
+
+/* If QEMU is not to announce the guest by itself */
+static void takeover_on_vm_state(void *opaque, bool running, RunState state)
+{
+    if (running) {
+        takeover_begin(opaque);
+    }
+}
+
+/*
+ * Records
+ */
+
+static int takeover_can_read(void *opaque)
+{
+    NetdevTakeover *s = opaque;
+
+    return s->loaded && packet_writer_has_room(&s->writer) ?
+           PACKET_RECORD_MAX : 0;
+}
+
+static void takeover_on_record(SocketReadState *rs)
+{
+    NetdevTakeover *s = container_of(rs, NetdevTakeover, rs);
+    uint8_t *payload = s->record + PACKET_WRITER_HEAD_LEN;
+
+    if (rs->packet_len == rs->vnet_hdr_len) {
+        s->end_seen = true;
+        return;
+    }
+    if (packet_writer_waiting(&s->writer) >= PACKET_RECORDS_WAITING_MAX) {
+        s->n_dropped++;
+        return;
+    }
+    memcpy(payload, rs->buf, rs->packet_len);
+    packet_writer_put(&s->writer, payload, rs->packet_len, rs->vnet_hdr_len);
+    s->n_frames++;
+    s->n_bytes += rs->packet_len - rs->vnet_hdr_len;
+}
+
+static void takeover_read(void *opaque, const uint8_t *buf, int size)
+{
+    NetdevTakeover *s = opaque;
+    Error *err = NULL;
+    int ret = net_fill_rstate(&s->rs, buf, size, &err);
+
+    packet_writer_flush(&s->writer);
+    takeover_check_end(s);
+    if (ret < 0) {
+        error_reportf_err(err, "netdev-takeover '%s': chardev '%s': no more of "
+                          "the stream is read: ", s->id, s->indev);
+        qemu_chr_fe_disconnect(&s->in);
+    }
+}
+
+static void takeover_in_event(void *opaque, QEMUChrEvent event)
+{
+    NetdevTakeover *s = opaque;
+
+    if (event == CHR_EVENT_CLOSED) {
+        net_socket_rs_init(&s->rs, takeover_on_record, true);
+    }
+}
+
+static void takeover_on_room(void *opaque)
+{
+    NetdevTakeover *s = opaque;
+
+    qemu_chr_fe_accept_input(&s->in);
+    takeover_check_end(s);
+}
+
+/*
+ * Beginning and end
+ */
+
+static bool takeover_attach(NetdevTakeover *s, Error **errp)
+{
+    PacketWriter *w = &s->writer;
+
+    s->chr_in = packet_chardev_attach(&s->in, TYPE_NETDEV_TAKEOVER, "indev",
+                                      s->indev, errp);
+    if (!s->chr_in) {
+        return false;
+    }
+    s->chr_out = packet_chardev_attach(&w->chr, TYPE_NETDEV_TAKEOVER, "outdev",
+                                       s->outdev, errp);
+    return s->chr_out &&
+           packet_chardev_check_stream(s->chr_out, TYPE_NETDEV_TAKEOVER,
+                                       "outdev", errp);
+}
+
+static void takeover_start(NetdevTakeover *s)
+{
+    s->hold.netdev = s->netdev;
+    s->hold.due = takeover_on_due;
+    qemu_announce_hold(&s->hold);
+    s->longest_hold = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_on_timeout,
+                                   s);
+    s->look_again = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_check_end, s);
+    s->vmstate = qemu_add_vm_change_state_handler(takeover_on_vm_state, s);
+
+    s->writer.on_room = takeover_on_room;
+    s->writer.opaque = s;
+    s->writer.hold = true;
+    packet_writer_start(&s->writer);
+    net_socket_rs_init(&s->rs, takeover_on_record, true);
+    qemu_chr_fe_set_read_to_end(&s->in, true);
+    qemu_chr_fe_set_handlers(&s->in, takeover_can_read, takeover_read,
+                             takeover_in_event, NULL, s, NULL, true);
+}
+
+static void netdev_takeover_complete(UserCreatable *uc, Error **errp)
+{
+    NetdevTakeover *s = NETDEV_TAKEOVER(uc);
+
+    if (!s->netdev || !qemu_find_netdev(s->netdev)) {
+        error_setg(errp, "'netdev' of netdev-takeover: there is no netdev "
+                   "'%s'", s->netdev ?: "");
+        return;
+    }
+    if (!runstate_check(RUN_STATE_INMIGRATE)) {
+        error_setg(errp, "netdev-takeover is for a QEMU that waits for a "
+                   "guest: use -incoming, and add the object before the "
+                   "migration");
+        return;
+    }
+    if (!takeover_attach(s, errp)) {
+        return;
+    }
+    s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));
+    takeover_start(s);
+    s->completed = true;
+}
+
+static void takeover_end(NetdevTakeover *s)
+{
+    size_t lost;
+
+    if (!s->done) {
+        qemu_announce_release(&s->hold);
+        if (s->due) {
+            takeover_announce(s);
+        }
+    }
+    timer_free(s->longest_hold);
+    timer_free(s->look_again);
+    qemu_del_vm_change_state_handler(s->vmstate);
+    qemu_chr_fe_set_handlers(&s->in, NULL, NULL, NULL, NULL, NULL, NULL,
+                             false);
+    lost = packet_writer_stop(&s->writer);
+    if (lost) {
+        warn_report("netdev-takeover '%s' is deleted while %zu bytes wait for "
+                    "chardev '%s': they are lost", s->id, lost, s->outdev);
+    }
+    /* The rest of a record makes no sense to who uses the chardev next */
+    if (s->rs.state || s->rs.index) {
+        qemu_chr_fe_disconnect(&s->in);
+    }
+}
+
+static void netdev_takeover_finalize(Object *obj)
+{
+    NetdevTakeover *s = NETDEV_TAKEOVER(obj);
+
+    if (s->completed) {
+        takeover_end(s);
+    }
+    packet_chardev_detach(&s->in, s->chr_in);
+    packet_chardev_detach(&s->writer.chr, s->chr_out);
+    g_free(s->id);
+    g_free(s->netdev);
+    g_free(s->indev);
+    g_free(s->outdev);
+}
+
+/*
+ * Properties
+ */
+
+/* Set one of the options, unless it is too late. */
+static void takeover_set(NetdevTakeover *s, char **option, const char *name,
+                         const char *value, Error **errp)
+{
+    if (s->completed) {
+        error_setg(errp, "'%s' of netdev-takeover can't be changed any more: "
+                   "delete the object, and add another", name);
+        return;
+    }
+    g_free(*option);
+    *option = g_strdup(value);
+}
+
+static char *takeover_get_netdev(Object *obj, Error **errp)
+{
+    return g_strdup(NETDEV_TAKEOVER(obj)->netdev);
+}
+
+static void takeover_set_netdev(Object *obj, const char *value, Error **errp)
+{
+    NetdevTakeover *s = NETDEV_TAKEOVER(obj);
+
+    takeover_set(s, &s->netdev, "netdev", value, errp);
+}
+
+static char *takeover_get_indev(Object *obj, Error **errp)
+{
+    return g_strdup(NETDEV_TAKEOVER(obj)->indev);
+}
+
+static void takeover_set_indev(Object *obj, const char *value, Error **errp)
+{
+    NetdevTakeover *s = NETDEV_TAKEOVER(obj);
+
+    takeover_set(s, &s->indev, "indev", value, errp);
+}
+
+static char *takeover_get_outdev(Object *obj, Error **errp)
+{
+    return g_strdup(NETDEV_TAKEOVER(obj)->outdev);
+}
+
+static void takeover_set_outdev(Object *obj, const char *value, Error **errp)
+{
+    NetdevTakeover *s = NETDEV_TAKEOVER(obj);
+
+    takeover_set(s, &s->outdev, "outdev", value, errp);
+}
+
+static void takeover_get_stats(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    NetdevTakeover *s = NETDEV_TAKEOVER(obj);
+    NetdevTakeoverStats stats = {
+        .done = s->done,
+        .frames = s->n_frames,
+        .bytes = s->n_bytes,
+        .dropped = s->n_dropped,
+    }, *p = &stats;
+
+    if (s->completed) {
+        stats.waiting_bytes = packet_writer_waiting(&s->writer);
+    }
+    visit_type_NetdevTakeoverStats(v, name, &p, errp);
+}
+
+static void netdev_takeover_class_init(ObjectClass *oc, void *data)
+{
+    USER_CREATABLE_CLASS(oc)->complete = netdev_takeover_complete;
+
+    object_class_property_add_str(oc, "netdev", takeover_get_netdev,
+                                  takeover_set_netdev);
+    object_class_property_add_str(oc, "indev", takeover_get_indev,
+                                  takeover_set_indev);
+    object_class_property_add_str(oc, "outdev", takeover_get_outdev,
+                                  takeover_set_outdev);
+    object_class_property_add(oc, "stats", "NetdevTakeoverStats",
+                              takeover_get_stats, NULL, NULL, NULL);
+}
+
+static const TypeInfo netdev_takeover_info = {
+    .name = TYPE_NETDEV_TAKEOVER,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(NetdevTakeover),
+    .instance_finalize = netdev_takeover_finalize,
+    .class_init = netdev_takeover_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_USER_CREATABLE },
+        { }
+    }
+};
+
+static void netdev_takeover_register_types(void)
+{
+    type_register_static(&netdev_takeover_info);
+}
+
+type_init(netdev_takeover_register_types);

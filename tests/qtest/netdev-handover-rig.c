@@ -1,0 +1,499 @@
+/*
+ * QTest helpers: a guest that migrates, and the stream of its frames
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include "../unit/af-packet-helpers.h"
+#include "migration/migration-qmp.h"
+#include "migration/migration-util.h"
+#include "netdev-handover-rig.h"
+#include "qemu/bswap.h"
+#include "qemu/timer.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "standard-headers/linux/virtio_net.h"
+#include "standard-headers/linux/virtio_pci.h"
+
+#define NIC_SLOT 4
+#define BUFFER_LEN 2048
+#define DEADLINE_US (30 * G_USEC_PER_SEC)
+
+#define ETHERTYPE_RARP 0x8035
+
+/* Longer than until QEMU looks again */
+#define CLOCK_STEP_NS (20 * SCALE_MS)
+
+const uint8_t guest_mac[ETH_ALEN] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
+const uint8_t other_mac[ETH_ALEN] = { 0x02 };
+const uint8_t group_mac[ETH_ALEN] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+
+/* --- A VM --- */
+
+static void vm_start(Vm *vm, const char *tap, const char *more)
+{
+    int fd = tap_create(tap, true);
+
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+    vm->qs = qtest_pc_boot("-M pc -m 16 -nodefaults "
+                           "-netdev tap,id=guest,fd=%d "
+                           "-device virtio-net-pci,id=nic,netdev=guest,addr=%d,"
+                           "disable-modern=on,romfile= %s",
+                           fd, NIC_SLOT, more);
+    vm->qts = vm->qs->qts;
+    close(fd);
+    link_set_up(tap, true);
+}
+
+/* Pass @fd to QEMU, as @name, and close it here */
+static void vm_getfd(Vm *vm, const char *name, int fd)
+{
+    qtest_qmp_fds_assert_success(vm->qts, &fd, 1,
+                                 "{ 'execute': 'getfd',"
+                                 "  'arguments': { 'fdname': %s } }", name);
+    close(fd);
+}
+
+/* Pass a socket to QEMU, as "stream".  Returns: its other end */
+static int vm_getfd_stream(Vm *vm)
+{
+    const int least = 1;
+    const struct timeval deadline = { DEADLINE_US / G_USEC_PER_SEC };
+    int pair[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair),
+                    ==, 0);
+    g_assert_cmpint(setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &deadline,
+                               sizeof(deadline)), ==, 0);
+    /* It holds little, so that most of what QEMU has to send waits */
+    g_assert_cmpint(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &least,
+                               sizeof(least)), ==, 0);
+    vm_getfd(vm, "stream", pair[1]);
+    return pair[0];
+}
+
+/* Add the chardev "stream" on a new socket.  Returns: its other end */
+static int vm_add_stream(Vm *vm)
+{
+    int fd = vm_getfd_stream(vm);
+
+    qtest_qmp_assert_success(vm->qts, "{ 'execute': 'chardev-add',"
+                             "  'arguments': { 'id': 'stream', 'backend': {"
+                             "    'type': 'socket', 'data': {"
+                             "      'addr': { 'type': 'fd',"
+                             "                'data': { 'str': 'stream' } },"
+                             "      'server': false } } } }");
+    return fd;
+}
+
+static void vm_add_inject(Vm *vm)
+{
+    const int on = 1, fd = packet_open(DESTINATION_TAP, 0);
+
+    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
+                               sizeof(on)), ==, 0);
+    vm_getfd(vm, "inject", fd);
+    qtest_qmp_assert_success(vm->qts, "{ 'execute': 'chardev-add',"
+                             "  'arguments': { 'id': 'inject', 'backend': {"
+                             "    'type': 'socket', 'data': {"
+                             "      'addr': { 'type': 'fd',"
+                             "                'data': { 'str': 'inject' } },"
+                             "      'server': false,"
+                             "      'af-packet-mode': 'inject' } } } }");
+}
+
+/* --- The guest --- */
+
+void guest_add_buffers(Guest *guest, Vm *vm, uint32_t count)
+{
+    uint32_t i, head;
+    uint16_t idx;
+
+    for (i = 0; i < count; i++) {
+        head = qvirtqueue_add(vm->qts, guest->rx, guest->buffers +
+                              guest->n_buffers++ * BUFFER_LEN, BUFFER_LEN,
+                              true, false);
+        idx = qtest_readw(vm->qts, guest->rx->avail + 2);
+        qtest_writew(vm->qts, guest->rx->avail + 4 +
+                     2 * (idx % guest->rx->size), head);
+        qtest_writew(vm->qts, guest->rx->avail + 2, idx + 1);
+    }
+}
+
+void guest_kick(Guest *guest)
+{
+    guest->dev->vdev.bus->virtqueue_kick(&guest->dev->vdev, guest->rx);
+}
+
+static void guest_start(Guest *guest, Vm *vm, uint64_t features)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(NIC_SLOT, 0) };
+    QVirtioDevice *vdev;
+
+    *guest = (Guest) {
+        .dev = virtio_pci_new(vm->qs->pcibus, &addr),
+    };
+    vdev = &guest->dev->vdev;
+    qvirtio_pci_device_enable(guest->dev);
+    qvirtio_start_device(vdev);
+    qvirtio_set_features(vdev, features);
+    guest->rx = qvirtqueue_setup(vdev, &vm->qs->alloc, 0);
+    guest->buffers = guest_alloc(&vm->qs->alloc,
+                                 guest->rx->size * BUFFER_LEN);
+    qvirtio_set_driver_ok(vdev);
+}
+
+/* Returns: the number of the frame that has come, or -1 if there is none */
+static int64_t guest_take(Guest *guest, Vm *vm)
+{
+    uint8_t buf[VNET_HDR_LEN + FRAME_LEN], *frame = buf + VNET_HDR_LEN;
+    uint32_t desc;
+
+    while (qvirtqueue_get_buf(vm->qts, guest->rx, &desc, NULL)) {
+        qtest_memread(vm->qts, guest->buffers + desc * BUFFER_LEN, buf,
+                      sizeof(buf));
+        if (lduw_be_p(frame + 2 * ETH_ALEN) == TEST_ETHERTYPE) {
+            return ldl_be_p(frame + ETH_HLEN);
+        }
+    }
+    return -1;
+}
+
+bool guest_is_asked(Guest *guest, Vm *vm)
+{
+    uint64_t status = guest->dev->bar.addr + VIRTIO_PCI_CONFIG_OFF(false) +
+                      offsetof(struct virtio_net_config, status);
+
+    qtest_clock_step(vm->qts, CLOCK_STEP_NS);
+    return qtest_inw(vm->qts, status) & VIRTIO_NET_S_ANNOUNCE;
+}
+
+void guest_expect(Guest *guest, Vm *vm, uint32_t end)
+{
+    const int64_t deadline = g_get_monotonic_time() + DEADLINE_US;
+    int64_t number;
+
+    while (guest->next < end) {
+        number = guest_take(guest, vm);
+        if (number >= 0) {
+            g_assert_cmpint(number, ==, guest->next);
+            guest->next++;
+        }
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    }
+}
+
+void guest_expect_nothing(Guest *guest, Vm *vm)
+{
+    g_assert_cmpint(guest_take(guest, vm), ==, -1);
+}
+
+static void guest_end(Guest *guest, Vm *vm)
+{
+    qvirtqueue_cleanup(guest->dev->vdev.bus, guest->rx, &vm->qs->alloc);
+    qvirtio_pci_device_disable(guest->dev);
+    g_free(guest->dev->pdev);
+    g_free(guest->dev);
+}
+
+/* --- The network --- */
+
+static void frame_fill(uint8_t *frame, uint32_t number, const uint8_t *to,
+                       const uint8_t *from)
+{
+    memset(frame, number, FRAME_LEN);
+    memcpy(frame, to, ETH_ALEN);
+    memcpy(frame + ETH_ALEN, from, ETH_ALEN);
+    stw_be_p(frame + 2 * ETH_ALEN, TEST_ETHERTYPE);
+    stl_be_p(frame + ETH_HLEN, number);
+}
+
+void network_send_as(const char *tap, uint32_t first, uint32_t end,
+                     const uint8_t *to, const uint8_t *from)
+{
+    uint8_t frame[FRAME_LEN];
+    int fd = packet_endpoint(tap, 0);
+
+    for (; first < end; first++) {
+        frame_fill(frame, first, to, from);
+        g_assert_cmpint(send(fd, frame, sizeof(frame), 0), ==, sizeof(frame));
+    }
+    close(fd);
+}
+
+void network_send(const char *tap, uint32_t first, uint32_t end)
+{
+    network_send_as(tap, first, end, guest_mac, other_mac);
+}
+
+void network_send_group(const char *tap, uint32_t first, uint32_t end)
+{
+    network_send_as(tap, first, end, group_mac, other_mac);
+}
+
+bool is_announced(Rig *r)
+{
+    uint8_t frame[FRAME_LEN];
+
+    return recv(r->announcements, frame, sizeof(frame), MSG_DONTWAIT) > 0;
+}
+
+/* --- The stream --- */
+
+static void record_fill(uint8_t *record, uint32_t number, const uint8_t *to)
+{
+    memset(record, 0, RECORD_LEN);
+    stl_be_p(record, VNET_HDR_LEN + FRAME_LEN);
+    stl_be_p(record + 4, VNET_HDR_LEN);
+    frame_fill(record + 8 + VNET_HDR_LEN, number, to, other_mac);
+}
+
+static void end_fill(uint8_t *end)
+{
+    memset(end, 0, END_LEN);
+    stl_be_p(end, VNET_HDR_LEN);
+    stl_be_p(end + 4, VNET_HDR_LEN);
+}
+
+void stream_read(Rig *r, void *buf, size_t len)
+{
+    g_assert_cmpint(recv(r->from, buf, len, MSG_WAITALL), ==, len);
+}
+
+uint32_t stream_next(Rig *r)
+{
+    uint8_t record[RECORD_LEN], expected[RECORD_LEN];
+    uint32_t number;
+
+    stream_read(r, record, sizeof(record));
+    number = ldl_be_p(record + 8 + VNET_HDR_LEN + ETH_HLEN);
+    record_fill(expected, number, guest_mac);
+    g_assert_cmpmem(record, sizeof(record), expected, sizeof(expected));
+    return number;
+}
+
+void stream_expect_group(Rig *r, uint32_t number)
+{
+    uint8_t record[RECORD_LEN], expected[RECORD_LEN];
+
+    record_fill(expected, number, group_mac);
+    stream_read(r, record, sizeof(record));
+    g_assert_cmpmem(record, sizeof(record), expected, sizeof(expected));
+}
+
+void stream_expect(Rig *r, uint32_t first, uint32_t end)
+{
+    for (; first < end; first++) {
+        g_assert_cmpuint(stream_next(r), ==, first);
+    }
+}
+
+void stream_expect_end(Rig *r)
+{
+    uint8_t end[END_LEN], expected[END_LEN];
+
+    end_fill(expected);
+    stream_read(r, end, sizeof(end));
+    g_assert_cmpmem(end, sizeof(end), expected, sizeof(expected));
+}
+
+void stream_expect_nothing(Rig *r)
+{
+    char byte;
+
+    /* QEMU has run all that was to be run before it answers */
+    qtest_qmp_assert_success(r->source.qts, "{ 'execute': 'query-status' }");
+    g_assert_cmpint(recv(r->from, &byte, 1, MSG_DONTWAIT), ==, -1);
+    g_assert_cmpint(errno, ==, EAGAIN);
+}
+
+void stream_write(Rig *r, const void *buf, size_t len)
+{
+    g_assert_cmpint(send(r->to, buf, len, MSG_NOSIGNAL), ==, len);
+}
+
+void stream_send(Rig *r, uint32_t first, uint32_t end)
+{
+    uint8_t record[RECORD_LEN];
+
+    for (; first < end; first++) {
+        record_fill(record, first, guest_mac);
+        stream_write(r, record, sizeof(record));
+    }
+}
+
+void stream_send_end(Rig *r)
+{
+    uint8_t end[END_LEN];
+
+    end_fill(end);
+    stream_write(r, end, sizeof(end));
+}
+
+void stream_expect_answer(Rig *r)
+{
+    uint8_t answer[END_LEN], expected[END_LEN];
+
+    end_fill(expected);
+    g_assert_cmpint(recv(r->to, answer, sizeof(answer), MSG_WAITALL), ==,
+                    sizeof(answer));
+    g_assert_cmpmem(answer, sizeof(answer), expected, sizeof(expected));
+}
+
+void stream_answer(Rig *r)
+{
+    const int64_t deadline = g_get_monotonic_time() + DEADLINE_US;
+    uint8_t answer[END_LEN];
+
+    end_fill(answer);
+    g_assert_cmpint(send(r->from, answer, sizeof(answer), MSG_NOSIGNAL), ==,
+                    sizeof(answer));
+    while (!get_state(&r->source, "announced")) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    }
+}
+
+/* --- The objects --- */
+
+static QDict *get_stats(Vm *vm)
+{
+    return qtest_qmp_assert_success_ref(
+        vm->qts, "{ 'execute': 'qom-get', 'arguments': {"
+        "    'path': '/objects/handover', 'property': 'stats' } }");
+}
+
+uint64_t get_stat(Vm *vm, const char *name)
+{
+    QDict *stats = get_stats(vm);
+    uint64_t value = qdict_get_int(stats, name);
+
+    qobject_unref(stats);
+    return value;
+}
+
+bool get_state(Vm *vm, const char *name)
+{
+    QDict *stats = get_stats(vm);
+    bool value = qdict_get_bool(stats, name);
+
+    qobject_unref(stats);
+    return value;
+}
+
+void wait_stat(Vm *vm, const char *name, uint64_t at_least)
+{
+    const int64_t deadline = g_get_monotonic_time() + DEADLINE_US;
+
+    while (get_stat(vm, name) < at_least) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    }
+}
+
+/* --- All of it --- */
+
+void rig_start(Rig *r, uint32_t room, uint64_t features)
+{
+    vm_start(&r->source, SOURCE_TAP, "");
+    vm_start(&r->destination, DESTINATION_TAP, "-incoming defer");
+    r->announcements = packet_endpoint(DESTINATION_TAP, ETHERTYPE_RARP);
+    r->from = r->to = -1;
+    guest_start(&r->guest, &r->source, features);
+    guest_add_buffers(&r->guest, &r->source, room);
+    guest_kick(&r->guest);
+}
+
+static bool vm_is_connected(Vm *vm)
+{
+    QDict *rsp = qtest_qmp(vm->qts, "{ 'execute': 'query-chardev' }");
+    GString *text = qobject_to_json(QOBJECT(rsp));
+    bool connected = !strstr(text->str, "disconnected:");
+
+    g_string_free(text, true);
+    qobject_unref(rsp);
+    return connected;
+}
+
+void rig_reconnect(Rig *r)
+{
+    const int64_t deadline = g_get_monotonic_time() + DEADLINE_US;
+
+    close(r->from);
+    while (vm_is_connected(&r->source)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+    }
+    r->from = vm_getfd_stream(&r->source);
+    qtest_qmp_assert_success(r->source.qts, "{ 'execute': 'add_client',"
+                             "  'arguments': { 'protocol': 'stream',"
+                             "    'fdname': 'stream' } }");
+}
+
+void rig_add_source(Rig *r)
+{
+    r->from = vm_add_stream(&r->source);
+    qtest_qmp_assert_success(r->source.qts, "{ 'execute': 'object-add',"
+                             "  'arguments': { 'id': 'handover',"
+                             "    'qom-type': 'netdev-handover',"
+                             "    'netdev': 'guest', 'outdev': 'stream' } }");
+}
+
+static void rig_add_destination(Rig *r)
+{
+    vm_add_inject(&r->destination);
+    r->to = vm_add_stream(&r->destination);
+    qtest_qmp_assert_success(r->destination.qts, "{ 'execute': 'object-add',"
+                             "  'arguments': { 'id': 'handover',"
+                             "    'qom-type': 'netdev-takeover',"
+                             "    'netdev': 'guest', 'indev': 'stream',"
+                             "    'outdev': 'inject' } }");
+}
+
+void rig_add_handover(Rig *r)
+{
+    rig_add_destination(r);
+    rig_add_source(r);
+}
+
+void rig_migrate(Rig *r)
+{
+    migrate_incoming_qmp(r->destination.qts, "tcp:127.0.0.1:0", NULL, "{}");
+    migrate_qmp(r->source.qts, r->destination.qts, NULL, NULL, "{}");
+}
+
+void rig_stop(Rig *r)
+{
+    close(r->announcements);
+    close(r->from);
+    close(r->to);
+    if (r->destination.qs && r->to >= 0) {
+        /* The interface goes before the chardev when QEMU ends */
+        qtest_qmp_assert_success(r->destination.qts,
+                                 "{ 'execute': 'object-del',"
+                                 "  'arguments': { 'id': 'handover' } }");
+        qtest_qmp_assert_success(r->destination.qts,
+                                 "{ 'execute': 'chardev-remove',"
+                                 "  'arguments': { 'id': 'inject' } }");
+    }
+    if (r->destination.qs) {
+        qtest_shutdown(r->destination.qs);
+    }
+    guest_end(&r->guest, &r->source);
+    qtest_shutdown(r->source.qs);
+}
+
+const char *rig_skip_reason(void)
+{
+    const char *reason = netns_skip_reason();
+    int fd;
+
+    if (reason) {
+        return reason;
+    }
+    fd = tap_create(SOURCE_TAP, true);
+    if (fd < 0) {
+        return "no tap: neither privileges nor access to /dev/net/tun";
+    }
+    close(fd);
+    return NULL;
+}

@@ -1,0 +1,156 @@
+/*
+ * QTest helpers: a guest that migrates, and the stream of its frames
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Two QEMUs with a virtio NIC on a tap each, in a network namespace of the
+ * test's own.  The test is the network: it sends numbered frames to the taps.
+ * It is the guest: a driver of libqos, which sees in guest memory what the NIC
+ * has received, in the one QEMU and then in the other.  And it is between the
+ * ends of the stream, which it passes on when a case wants it to.
+ *
+ *             source                         destination
+ *
+ *   +------+    +------------+              +------------+    +------+
+ *   | tap0 +----> virtio NIC |   migration  | virtio NIC <----+ tap1 |
+ *   +--+---+    +------------+              +------------+    +--^---+
+ *      |                                                         |
+ *   +--v--------------+         here          +-----------------++
+ *   | netdev-handover +---------->------------> netdev-takeover |
+ *   +-----------------+                       +-----------------+
+ */
+#ifndef TESTS_QTEST_NETDEV_HANDOVER_RIG_H
+#define TESTS_QTEST_NETDEV_HANDOVER_RIG_H
+
+#include "libqos/libqos-pc.h"
+#include "libqos/virtio-pci.h"
+#include "libqtest.h"
+
+#define SOURCE_TAP "tap0"
+#define DESTINATION_TAP "tap1"
+#define FRAME_LEN 600
+#define VNET_HDR_LEN 10
+#define RECORD_LEN (8 + VNET_HDR_LEN + FRAME_LEN)
+#define END_LEN (8 + VNET_HDR_LEN)
+
+extern const uint8_t guest_mac[6];
+extern const uint8_t other_mac[6];
+extern const uint8_t group_mac[6];
+
+typedef struct Vm {
+    QOSState *qs;
+    QTestState *qts;
+} Vm;
+
+typedef struct Guest {
+    QVirtioPCIDevice *dev;
+    QVirtQueue *rx;
+    uint64_t buffers;
+    uint32_t n_buffers;     /* made available to the NIC */
+    uint32_t next;          /* number of the frame expected next */
+} Guest;
+
+typedef struct Rig {
+    Vm source;
+    Vm destination;         /* unless it has ended */
+    Guest guest;            /* whose driver began at the source */
+    int from;               /* our ends of the stream: of the source's */
+    int to;                 /* of the destination's */
+    int announcements;      /* a socket that hears those at DESTINATION_TAP */
+} Rig;
+
+/* Returns: why there can't be a rig, or NULL */
+const char *rig_skip_reason(void);
+
+/*
+ * Start both QEMUs, without handover; the guest has room for @room frames, and
+ * its driver has these features
+ */
+void rig_start(Rig *r, uint32_t room, uint64_t features);
+
+/* Add the objects, the chardevs, and the stream between */
+void rig_add_handover(Rig *r);
+
+/* Add only the source's */
+void rig_add_source(Rig *r);
+
+/* End the source's connection, and give it another */
+void rig_reconnect(Rig *r);
+
+/* Start a migration, with the capabilities that were set */
+void rig_migrate(Rig *r);
+
+/* End all */
+void rig_stop(Rig *r);
+
+/* Let the NIC have @count more buffers; without a kick it may not notice */
+void guest_add_buffers(Guest *guest, Vm *vm, uint32_t count);
+
+/* Tell the source's NIC that it has buffers */
+void guest_kick(Guest *guest);
+
+/* Whether the guest is asked to announce itself, some ms later */
+bool guest_is_asked(Guest *guest, Vm *vm);
+
+/* The next frames that the guest gets have to be those up to @end */
+void guest_expect(Guest *guest, Vm *vm, uint32_t end);
+
+/* The guest has got no more */
+void guest_expect_nothing(Guest *guest, Vm *vm);
+
+/* Send frames @first up to @end out of @tap, between these addresses */
+void network_send_as(const char *tap, uint32_t first, uint32_t end,
+                     const uint8_t *to, const uint8_t *from);
+
+/* Send such frames to the guest */
+void network_send(const char *tap, uint32_t first, uint32_t end);
+
+/* Send such frames to a group */
+void network_send_group(const char *tap, uint32_t first, uint32_t end);
+
+/* Receive all of @len bytes from the source's stream */
+void stream_read(Rig *r, void *buf, size_t len);
+
+/* The next in the source's stream is record @number, to a group */
+void stream_expect_group(Rig *r, uint32_t number);
+
+/* Returns: the number of the next record in the source's stream */
+uint32_t stream_next(Rig *r);
+
+/* The next in the source's stream are the records @first up to @end */
+void stream_expect(Rig *r, uint32_t first, uint32_t end);
+
+/* The next one is the end of the backlog */
+void stream_expect_end(Rig *r);
+
+/* There is nothing in the source's stream */
+void stream_expect_nothing(Rig *r);
+
+/* Write to the destination's stream */
+void stream_write(Rig *r, const void *buf, size_t len);
+
+/* Write records @first up to @end there */
+void stream_send(Rig *r, uint32_t first, uint32_t end);
+
+/* Write the end of the backlog there */
+void stream_send_end(Rig *r);
+
+/* The destination answers the end of the backlog */
+void stream_expect_answer(Rig *r);
+
+/* Let the source hear such an answer, and wait until it has */
+void stream_answer(Rig *r);
+
+/* Returns: an integer of the object's stats */
+uint64_t get_stat(Vm *vm, const char *name);
+
+/* Returns: a boolean of the object's stats */
+bool get_state(Vm *vm, const char *name);
+
+/* Wait until an integer of the object's stats is @at_least that */
+void wait_stat(Vm *vm, const char *name, uint64_t at_least);
+
+/* Whether the guest is, or has been, announced at the destination */
+bool is_announced(Rig *r);
+
+#endif

@@ -1,0 +1,271 @@
+/*
+ * QTest testcase for how netdev-handover and netdev-takeover come and go
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "../unit/af-packet-helpers.h"
+#include "libqtest.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "qobject/qlist.h"
+
+#define TAP "tap0"
+
+/* --- QEMU with all that there is to refuse --- */
+
+static QTestState *start(const char *more)
+{
+    int fd = tap_create(TAP, true);
+    QTestState *qts;
+
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+    qts = qtest_initf(
+        "-M pc -nodefaults -netdev tap,id=guest,fd=%d "
+        "-netdev hubport,id=hub,hubid=0 "
+        "-chardev socket,id=stream,host=127.0.0.1,port=0,server=on,wait=off "
+        "-chardev socket,id=other,host=127.0.0.1,port=0,server=on,wait=off "
+        "-chardev socket,id=mux,host=127.0.0.1,port=0,server=on,wait=off,"
+        "mux=on -chardev udp,id=udp,host=127.0.0.1,port=9 %s", fd, more);
+    close(fd);
+    link_set_up(TAP, true);
+    return qts;
+}
+
+static QDict *add(QTestState *qts, const char *options)
+{
+    g_autofree char *command = g_strdup_printf(
+        "{ 'execute': 'object-add', 'arguments': { %s } }", options);
+    QDict *cmd = qdict_from_jsonf_nofail("%p", qobject_from_json(command,
+                                                                 NULL));
+
+    return qtest_qmp(qts, "%p", cmd);
+}
+
+static void add_ok(QTestState *qts, const char *options)
+{
+    QDict *rsp = add(qts, options);
+
+    g_assert_true(qdict_haskey(rsp, "return"));
+    qobject_unref(rsp);
+}
+
+static void add_refused(QTestState *qts, const char *options, const char *why)
+{
+    QDict *rsp = add(qts, options);
+    const char *desc;
+
+    g_assert_true(qdict_haskey(rsp, "error"));
+    desc = qdict_get_str(qdict_get_qdict(rsp, "error"), "desc");
+    if (!strstr(desc, why)) {
+        g_test_message("%s: %s", options, desc);
+        g_test_fail();
+    }
+    qobject_unref(rsp);
+}
+
+static void del_object(QTestState *qts, const char *id)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'object-del',"
+                             "  'arguments': { 'id': %s } }", id);
+}
+
+static void remove_chardev(QTestState *qts, const char *id)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'chardev-remove',"
+                             "  'arguments': { 'id': %s } }", id);
+}
+
+/* Returns: how many objects there are */
+static size_t count_objects(QTestState *qts)
+{
+    QDict *rsp = qtest_qmp(qts, "{ 'execute': 'qom-list',"
+                           "  'arguments': { 'path': '/objects' } }");
+    size_t n = qlist_size(qdict_get_qlist(rsp, "return"));
+
+    qobject_unref(rsp);
+    return n;
+}
+
+/* --- Refused --- */
+
+#define HANDOVER "'qom-type': 'netdev-handover', 'id': 'new', "
+#define TAKEOVER "'qom-type': 'netdev-takeover', 'id': 'new', "
+#define FILTER "'qom-type': 'filter-mirror', 'id': 'filter', " \
+               "'netdev': 'guest', 'queue': 'tx', 'outdev': 'other'"
+#define FIRST "'qom-type': 'netdev-handover', 'id': 'first', " \
+              "'netdev': 'guest', 'outdev': 'other'"
+
+static const struct {
+    const char *name;
+    const char *options;
+    const char *why;
+    const char *before;     /* is there already */
+    const char *more;       /* of the command line */
+} refused[] = {
+    { "no-netdev", HANDOVER "'netdev': 'none', 'outdev': 'stream'",
+      "there is no netdev 'none'" },
+    { "no-tap", HANDOVER "'netdev': 'hub', 'outdev': 'stream'",
+      "netdev 'hub' is not of type tap" },
+    { "filters", HANDOVER "'netdev': 'guest', 'outdev': 'stream'",
+      "netdev 'guest' has filters", FILTER },
+    { "second", HANDOVER "'netdev': 'guest', 'outdev': 'stream'",
+      "netdev 'guest' has a netdev-handover already", FIRST },
+    { "no-chardev", HANDOVER "'netdev': 'guest', 'outdev': 'none'",
+      "'outdev' of netdev-handover: there is no chardev 'none'" },
+    { "shared", HANDOVER "'netdev': 'guest', 'outdev': 'mux'",
+      "chardev 'mux' is shared with others" },
+    { "datagrams", HANDOVER "'netdev': 'guest', 'outdev': 'udp'",
+      "chardev 'udp' can't report when it is writable" },
+    { "used", HANDOVER "'netdev': 'hub', 'outdev': 'other'",
+      "already in use", FIRST },
+    { "takeover/too-late",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'other'",
+      "for a QEMU that waits for a guest" },
+    { "takeover/no-netdev",
+      TAKEOVER "'netdev': 'none', 'indev': 'stream', 'outdev': 'other'",
+      "there is no netdev 'none'", NULL, "-incoming defer" },
+    { "takeover/no-indev",
+      TAKEOVER "'netdev': 'guest', 'indev': 'none', 'outdev': 'other'",
+      "'indev' of netdev-takeover: there is no chardev 'none'", NULL,
+      "-incoming defer" },
+    { "takeover/no-outdev",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'none'",
+      "'outdev' of netdev-takeover: there is no chardev 'none'", NULL,
+      "-incoming defer" },
+    { "takeover/datagrams",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'udp'",
+      "chardev 'udp' can't report when it is writable", NULL, "-incoming defer" },
+    { "takeover/same",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'stream'",
+      "already in use", NULL, "-incoming defer" },
+};
+
+/* It leaves nothing behind: the chardevs are free. */
+static void test_refused(const void *opaque)
+{
+    const int i = GPOINTER_TO_INT(opaque);
+    QTestState *qts = start(refused[i].more ?: "");
+    size_t n;
+
+    if (refused[i].before) {
+        add_ok(qts, refused[i].before);
+    }
+    n = count_objects(qts);
+    add_refused(qts, refused[i].options, refused[i].why);
+    g_assert_cmpuint(count_objects(qts), ==, n);
+    remove_chardev(qts, "stream");
+    qtest_quit(qts);
+}
+
+/* --- Coming and going --- */
+
+static void test_cycles(void)
+{
+    QTestState *qts = start("");
+    size_t n = count_objects(qts);
+    int i;
+
+    for (i = 0; i < 100; i++) {
+        add_ok(qts, FIRST);
+        del_object(qts, "first");
+    }
+    g_assert_cmpuint(count_objects(qts), ==, n);
+    remove_chardev(qts, "other");
+    qtest_quit(qts);
+}
+
+/* Options are fixed once the object is there. */
+static void test_fixed(void)
+{
+    QTestState *qts = start("");
+    QDict *rsp;
+
+    add_ok(qts, FIRST);
+    rsp = qtest_qmp(qts, "{ 'execute': 'qom-set', 'arguments': {"
+                    "  'path': '/objects/first', 'property': 'outdev',"
+                    "  'value': 'stream' } }");
+    g_assert_true(qdict_haskey(rsp, "error"));
+    qobject_unref(rsp);
+    qtest_quit(qts);
+}
+
+/* It goes with its netdev, whether or not a NIC keeps that for a while. */
+static void test_netdev_del(const void *nic)
+{
+    QTestState *qts = start(nic);
+    size_t n = count_objects(qts);
+
+    add_ok(qts, FIRST);
+    g_assert_cmpuint(count_objects(qts), ==, n + 1);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'netdev_del',"
+                             "  'arguments': { 'id': 'guest' } }");
+    g_assert_cmpuint(count_objects(qts), ==, n);
+    remove_chardev(qts, "other");
+    qtest_quit(qts);
+}
+
+/* Both on the command line */
+static void test_command_line(void)
+{
+    QTestState *qts = start(
+        "-incoming defer -object netdev-handover,id=h,netdev=guest,outdev=mine "
+        "-chardev socket,id=mine,host=127.0.0.1,port=0,server=on,wait=off "
+        "-object netdev-takeover,id=t,netdev=guest,indev=stream,outdev=other");
+
+    del_object(qts, "h");
+    del_object(qts, "t");
+    remove_chardev(qts, "other");
+    remove_chardev(qts, "stream");
+    remove_chardev(qts, "mine");
+    qtest_quit(qts);
+}
+
+static const char *skip_reason;
+
+static void test_skip(const void *opaque)
+{
+    g_test_skip(skip_reason);
+}
+
+static void add_test(const char *name, const void *data,
+                     void (*func)(const void *data))
+{
+    g_autofree char *path = g_strdup_printf("/netdev-handover/%s", name);
+
+    qtest_add_data_func(path, data, skip_reason ? test_skip : func);
+}
+
+static void run_plain(const void *func)
+{
+    ((void (*)(void))func)();
+}
+
+int main(int argc, char **argv)
+{
+    size_t i;
+    int fd;
+
+    skip_reason = netns_skip_reason();
+    if (!skip_reason) {
+        fd = tap_create(TAP, true);
+        skip_reason = fd < 0 ? "no tap: neither privileges nor access to "
+                               "/dev/net/tun" : NULL;
+        close(fd);
+    }
+    g_test_init(&argc, &argv, NULL);
+
+    for (i = 0; i < ARRAY_SIZE(refused); i++) {
+        g_autofree char *name = g_strdup_printf("refused/%s",
+                                                refused[i].name);
+
+        add_test(name, GINT_TO_POINTER(i), test_refused);
+    }
+    add_test("cycles", test_cycles, run_plain);
+    add_test("fixed", test_fixed, run_plain);
+    add_test("netdev-del/without-nic", "", test_netdev_del);
+    add_test("netdev-del/with-nic", "-device virtio-net-pci,netdev=guest",
+             test_netdev_del);
+    add_test("command-line", test_command_line, run_plain);
+    return g_test_run();
+}

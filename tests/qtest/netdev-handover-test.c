@@ -1,0 +1,498 @@
+/*
+ * QTest testcase for netdev-handover and netdev-takeover
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A guest migrates, or does not; what becomes of its frames.
+ */
+#include "qemu/osdep.h"
+#include "../unit/af-packet-helpers.h"
+#include "migration/migration-qmp.h"
+#include "migration/migration-util.h"
+#include "netdev-handover-rig.h"
+#include "qemu/units.h"
+#include "qobject/qdict.h"
+#include "standard-headers/linux/virtio_net.h"
+
+#define ROOM 32
+#define HELD_MAX (70 * KiB)
+#define HOLD_US (500 * 1000)
+
+/* --- A guest goes on elsewhere --- */
+
+/*
+ * A guest that was behind: of 64 frames it has got half; one waits in QEMU, the
+ * others in the tap.
+ */
+static void start_behind_with(Rig *r, uint64_t features)
+{
+    rig_start(r, ROOM, features);
+    rig_add_handover(r);
+    network_send(SOURCE_TAP, 0, 64);
+    guest_expect(&r->guest, &r->source, ROOM);
+    guest_add_buffers(&r->guest, &r->source, 200);
+}
+
+static void start_behind(Rig *r)
+{
+    start_behind_with(r, 0);
+}
+
+static bool migration_is(Rig *r, const char *status)
+{
+    g_autofree char *is = migrate_query_status(r->source.qts);
+
+    return g_str_equal(is, status);
+}
+
+static void expect_done(Rig *r, bool complete)
+{
+    QDict *event = qtest_qmp_eventwait_ref(r->destination.qts,
+                                           "NETDEV_TAKEOVER_DONE");
+    QDict *data = qdict_get_qdict(event, "data");
+
+    g_assert_cmpstr(qdict_get_str(data, "id"), ==, "handover");
+    g_assert_cmpstr(qdict_get_str(data, "netdev-id"), ==, "guest");
+    g_assert_cmpint(qdict_get_bool(data, "complete"), ==, complete);
+    qobject_unref(event);
+}
+
+/* All of it, and in order: nothing is announced before its turn. */
+static void test_completed(const void *return_path)
+{
+    const uint32_t n = 80;
+    Rig r;
+
+    start_behind(&r);
+    migrate_set_capability(r.source.qts, "return-path", return_path != NULL);
+    migrate_set_capability(r.destination.qts, "return-path",
+                           return_path != NULL);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, 64);
+    stream_expect_end(&r);
+    g_assert_true(get_state(&r.source, "started"));
+
+    qtest_qmp_eventwait(r.destination.qts, "RESUME");
+    stream_send(&r, ROOM, 64);
+    guest_expect(&r.guest, &r.destination, 64);
+    g_assert_false(is_announced(&r));
+    g_assert_false(get_state(&r.destination, "done"));
+    stream_send_end(&r);
+    expect_done(&r, true);
+    g_assert_true(is_announced(&r));
+    stream_expect_answer(&r);
+
+    /* What still comes to the source, and then to the destination */
+    network_send(SOURCE_TAP, 64, n);
+    stream_expect(&r, 64, n);
+    stream_send(&r, 64, n);
+    wait_stat(&r.destination, "frames", n - ROOM);
+    network_send(DESTINATION_TAP, n, n + 10);
+    guest_expect(&r.guest, &r.destination, n + 10);
+    guest_expect_nothing(&r.guest, &r.destination);
+    g_assert_cmpuint(get_stat(&r.source, "frames"), ==, n - ROOM);
+    g_assert_cmpuint(get_stat(&r.source, "bytes"), ==, (n - ROOM) * FRAME_LEN);
+    rig_stop(&r);
+}
+
+/* Once the guest is announced, groups are not the source's business. */
+static void test_groups(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, 64);
+    stream_expect_end(&r);
+    network_send_group(SOURCE_TAP, 64, 65);
+    stream_expect_group(&r, 64);
+    stream_answer(&r);
+    network_send_group(SOURCE_TAP, 65, 67);
+    network_send(SOURCE_TAP, 67, 70);
+    stream_expect(&r, 67, 70);
+    g_assert_cmpuint(get_stat(&r.source, "dropped-group"), ==, 2);
+    rig_stop(&r);
+}
+
+/* The stream's end does not come: half a second later that is enough. */
+static void test_timeout(void)
+{
+    int64_t start;
+    Rig r;
+
+    start_behind(&r);
+    rig_migrate(&r);
+    start = g_get_monotonic_time();
+    qtest_qmp_eventwait(r.destination.qts, "RESUME");
+    stream_send(&r, ROOM, 64);
+    expect_done(&r, false);
+    g_assert_cmpint(g_get_monotonic_time() - start, >=, HOLD_US);
+    g_assert_true(is_announced(&r));
+    guest_expect(&r.guest, &r.destination, 64);
+
+    /* What comes later comes nevertheless, and there is nothing more to tell */
+    stream_send(&r, 64, 70);
+    stream_send_end(&r);
+    guest_expect(&r.guest, &r.destination, 70);
+    rig_stop(&r);
+}
+
+/* The guest's own frames, which a bridge brings back, stay behind. */
+static void test_own(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, 64);
+    stream_expect_end(&r);
+    network_send_as(SOURCE_TAP, 64, 70, group_mac, guest_mac);
+    network_send(SOURCE_TAP, 70, 80);
+    stream_expect(&r, 70, 80);
+    g_assert_cmpuint(get_stat(&r.source, "dropped-own"), ==, 6);
+    rig_stop(&r);
+}
+
+static void set_link(Vm *vm, const char *name, bool up)
+{
+    qtest_qmp_assert_success(vm->qts, "{ 'execute': 'set_link',"
+                             "  'arguments': { 'name': %s, 'up': %i } }",
+                             name, up);
+}
+
+/* A link that is set down carries nothing after the guest either. */
+static void test_link_down(const void *name)
+{
+    Rig r;
+
+    start_behind(&r);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, 64);
+    stream_expect_end(&r);
+    set_link(&r.source, name, false);
+    network_send(SOURCE_TAP, 64, 70);
+    wait_stat(&r.source, "dropped-link-down", 6);
+    set_link(&r.source, name, true);
+    network_send(SOURCE_TAP, 70, 80);
+    stream_expect(&r, 70, 80);
+    rig_stop(&r);
+}
+
+/* An interface that is removed has nothing more; QEMU tells and goes on. */
+static void test_removed(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, 64);
+    stream_expect_end(&r);
+    link_remove(SOURCE_TAP);
+    stream_expect_nothing(&r);
+    qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'object-del',"
+                             "  'arguments': { 'id': 'handover' } }");
+    rig_stop(&r);
+}
+
+/*
+ * Nobody takes what is read: the rest waits in the tap, QEMU holds little of
+ * it and goes on.  A new connection starts with a whole record.
+ */
+static void test_slow(void)
+{
+    const uint32_t n = 900;     /* a tap holds 1000 */
+    uint8_t part[RECORD_LEN / 2];
+    uint32_t next;
+    Rig r;
+
+    start_behind(&r);
+    network_send(SOURCE_TAP, 64, n);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    g_assert_cmpuint(get_stat(&r.source, "waiting-bytes"), >, 0);
+    g_assert_cmpuint(get_stat(&r.source, "waiting-bytes"), <, HELD_MAX);
+    stream_expect(&r, ROOM, 40);
+    stream_read(&r, part, sizeof(part));
+    rig_reconnect(&r);
+
+    /* What was in the sockets' buffers is gone */
+    next = stream_next(&r);
+    g_assert_cmpuint(next, >=, 40);
+    g_assert_cmpuint(next, <, n);
+    stream_expect(&r, next + 1, n);
+    stream_expect_end(&r);
+    g_assert_cmpuint(get_stat(&r.source, "frames"), ==, n - ROOM);
+    rig_stop(&r);
+}
+
+/* A guest that can announce itself is not asked to do so before. */
+static void test_guest_announce(void)
+{
+    Rig r;
+
+    start_behind_with(&r, 1 << VIRTIO_NET_F_STATUS |
+                          1 << VIRTIO_NET_F_CTRL_VQ |
+                          1 << VIRTIO_NET_F_GUEST_ANNOUNCE);
+    rig_migrate(&r);
+    qtest_qmp_eventwait(r.destination.qts, "RESUME");
+    g_assert_false(guest_is_asked(&r.guest, &r.destination));
+    stream_send_end(&r);
+    expect_done(&r, true);
+    g_assert_true(guest_is_asked(&r.guest, &r.destination));
+    rig_stop(&r);
+}
+
+/* What is no stream of records ends its connection. */
+static void test_noise(void)
+{
+    uint8_t noise[64];
+    Rig r;
+
+    start_behind(&r);
+    rig_migrate(&r);
+    qtest_qmp_eventwait(r.destination.qts, "RESUME");
+    stream_send(&r, ROOM, 64);
+    memset(noise, 0xaf, sizeof(noise));
+    stream_write(&r, noise, sizeof(noise));
+    guest_expect(&r.guest, &r.destination, 64);
+    g_assert_cmpint(recv(r.to, noise, sizeof(noise), 0), <=, 0);
+    expect_done(&r, false);
+    rig_stop(&r);
+}
+
+/* Nothing goes to a tap whose NIC has no state yet. */
+static void test_early(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    stream_send(&r, ROOM, 64);
+    stream_send_end(&r);
+    qtest_qmp_assert_success(r.destination.qts,
+                             "{ 'execute': 'query-status' }");
+    g_assert_cmpuint(get_stat(&r.destination, "frames"), ==, 0);
+    rig_migrate(&r);
+    qtest_qmp_eventwait(r.destination.qts, "RESUME");
+    expect_done(&r, true);
+    guest_expect(&r.guest, &r.destination, 64);
+    rig_stop(&r);
+}
+
+/* Nor does it when the source has gone already. */
+static void test_early_hangup(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    stream_send(&r, ROOM, 64);
+    stream_send_end(&r);
+    g_assert_cmpint(shutdown(r.to, SHUT_RDWR), ==, 0);
+    wait_stat(&r.destination, "frames", 64 - ROOM);
+    g_assert_cmpuint(get_stat(&r.destination, "waiting-bytes"), ==,
+                     (64 - ROOM) * RECORD_LEN);
+    rig_migrate(&r);
+    expect_done(&r, true);
+    qtest_qmp_eventwait(r.destination.qts, "RESUME");
+    guest_expect(&r.guest, &r.destination, 64);
+    rig_stop(&r);
+}
+
+/* --- A guest that does not go on elsewhere --- */
+
+/* It gets all of it where it was. */
+static void test_cancelled(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    migrate_set_capability(r.source.qts, "pause-before-switchover", true);
+    rig_migrate(&r);
+    wait_for_migration_status(r.source.qts, "pre-switchover", NULL);
+    network_send(SOURCE_TAP, 64, 96);
+    stream_expect_nothing(&r);
+    migrate_cancel(r.source.qts);
+    qtest_qmp_eventwait(r.source.qts, "RESUME");
+    guest_kick(&r.guest);
+    guest_expect(&r.guest, &r.source, 96);
+    stream_expect_nothing(&r);
+    g_assert_false(get_state(&r.source, "started"));
+
+    qtest_set_expected_status(r.destination.qts, EXIT_FAILURE);
+    qtest_wait_qemu(r.destination.qts);
+    qtest_shutdown(r.destination.qs);
+    r.destination.qs = NULL;
+    rig_stop(&r);
+}
+
+/* A VM that is stopped, and continued, has nothing to do with it. */
+static void test_stopped(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'stop' }");
+    network_send(SOURCE_TAP, 64, 96);
+    stream_expect_nothing(&r);
+    qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'cont' }");
+    guest_kick(&r.guest);
+    guest_expect(&r.guest, &r.source, 96);
+    stream_expect_nothing(&r);
+    rig_stop(&r);
+}
+
+/* A guest that was paused is handed over, too, and announced when it runs. */
+static void test_paused(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'stop' }");
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, 64);
+    stream_expect_end(&r);
+    stream_send(&r, ROOM, 64);
+    stream_send_end(&r);
+    expect_done(&r, true);
+    qtest_qmp_assert_success(r.destination.qts, "{ 'execute': 'cont' }");
+    g_assert_true(is_announced(&r));
+    guest_expect(&r.guest, &r.destination, 64);
+    rig_stop(&r);
+}
+
+/*
+ * With postcopy the guest runs at the destination long before the migration
+ * is complete, and gets its frames then.
+ */
+static void test_postcopy(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    migrate_set_capability(r.source.qts, "postcopy-ram", true);
+    migrate_set_capability(r.destination.qts, "postcopy-ram", true);
+    /* Neither does it converge before that, nor come to an end at once */
+    qtest_memset(r.source.qts, 8 * MiB, 0xaf, 4 * MiB);
+    migrate_set_parameter_int(r.source.qts, "downtime-limit", 1);
+    migrate_set_parameter_int(r.source.qts, "max-bandwidth", 200000);
+    migrate_set_parameter_int(r.source.qts, "max-postcopy-bandwidth",
+                              200000);
+    rig_migrate(&r);
+    wait_for_migration_status(r.source.qts, "active", NULL);
+    stream_expect_nothing(&r);
+    qtest_qmp_assert_success(r.source.qts,
+                             "{ 'execute': 'migrate-start-postcopy' }");
+    stream_expect(&r, ROOM, 64);
+    stream_expect_end(&r);
+    g_assert_false(migration_is(&r, "completed"));
+    stream_send(&r, ROOM, 64);
+    stream_send_end(&r);
+    expect_done(&r, true);
+    g_assert_true(is_announced(&r));
+
+    migrate_set_parameter_int(r.source.qts, "max-postcopy-bandwidth", 0);
+    guest_expect(&r.guest, &r.destination, 64);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect_nothing(&r);
+    rig_stop(&r);
+}
+
+/* There is time for it until the guest's frames fill the tap. */
+static void test_late(void)
+{
+    Rig r;
+
+    rig_start(&r, ROOM, 0);
+    network_send(SOURCE_TAP, 0, 64);
+    guest_expect(&r.guest, &r.source, ROOM);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    network_send(SOURCE_TAP, 64, 80);
+    rig_add_source(&r);
+    stream_expect(&r, ROOM, 80);
+    stream_expect_end(&r);
+    rig_stop(&r);
+}
+
+/* A guest that goes on at the source after all misses nothing there. */
+static void test_continued(void)
+{
+    Rig r;
+
+    start_behind(&r);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, 64);
+    stream_expect_end(&r);
+    qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'cont' }");
+    g_assert_false(get_state(&r.source, "started"));
+    network_send(SOURCE_TAP, 64, 70);
+    guest_kick(&r.guest);
+    guest_expect(&r.guest, &r.source, 70);
+    stream_expect_nothing(&r);
+    rig_stop(&r);
+}
+
+static const char *skip_reason;
+
+static void test_skip(void)
+{
+    g_test_skip(skip_reason);
+}
+
+static void test_skip_data(const void *opaque)
+{
+    test_skip();
+}
+
+static void add_test(const char *name, void (*func)(void))
+{
+    g_autofree char *path = g_strdup_printf("/netdev-handover/%s", name);
+
+    qtest_add_func(path, skip_reason ? test_skip : func);
+}
+
+static void add_data_test(const char *name, const void *data,
+                          void (*func)(const void *data))
+{
+    g_autofree char *path = g_strdup_printf("/netdev-handover/%s", name);
+
+    qtest_add_data_func(path, data, skip_reason ? test_skip_data : func);
+}
+
+int main(int argc, char **argv)
+{
+    /* A QEMU that is gone is for an assertion to tell */
+    signal(SIGPIPE, SIG_IGN);
+
+    skip_reason = rig_skip_reason();
+    g_test_init(&argc, &argv, NULL);
+
+    add_data_test("completed", NULL, test_completed);
+    add_data_test("completed/return-path", "", test_completed);
+    add_test("groups", test_groups);
+    add_test("timeout", test_timeout);
+    add_test("own", test_own);
+    add_data_test("link-down/netdev", "guest", test_link_down);
+    add_data_test("link-down/nic", "nic", test_link_down);
+    add_test("removed", test_removed);
+    add_test("slow", test_slow);
+    add_test("guest-announce", test_guest_announce);
+    add_test("noise", test_noise);
+    add_test("early", test_early);
+    add_test("early-hangup", test_early_hangup);
+    add_test("cancelled", test_cancelled);
+    add_test("stopped", test_stopped);
+    add_test("paused", test_paused);
+    add_test("late", test_late);
+    add_test("continued", test_continued);
+    if (ufd_version_check(NULL)) {
+        add_test("postcopy", test_postcopy);
+    }
+    return g_test_run();
+}
