@@ -382,19 +382,6 @@ def build_traffic(cleanup):
     return program
 
 
-def tx_packets(interface):
-    """Return an interface's counter of that name.
-
-    /proc/net would be that of the main thread's namespace, and /sys that of
-    whoever mounted it.
-    """
-    text = pathlib.Path("/proc/thread-self/net/dev").read_text()
-    _, _, columns = text.partition(f"\n{interface:>6}:")
-    if not columns:
-        raise Trouble(f"there is no interface {interface}")
-    return int(columns.split()[9])
-
-
 def ping(address):
     """Ping an address PINGS times; return the statistics.
 

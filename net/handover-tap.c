@@ -193,6 +193,15 @@ static bool queue_read(HandoverQueue *q)
     return true;
 }
 
+/* Returns: G_IO_IN if there is something to read, G_IO_ERR if it fails, or 0 */
+static GIOCondition queue_poll(const HandoverQueue *q)
+{
+    GPollFD fd = { .fd = tap_get_fd(q->nc), .events = G_IO_IN };
+
+    g_poll(&fd, 1, 0);
+    return fd.revents;
+}
+
 static void queue_readable(TapStandIn *stand_in)
 {
     HandoverQueue *q = container_of(stand_in, HandoverQueue, stand_in);
@@ -201,6 +210,10 @@ static void queue_readable(TapStandIn *stand_in)
 
     while (budget-- && packet_writer_has_room(tap->writer) && queue_read(q)) {
         /* as long as there is something, and room for it */
+    }
+    if (!tap->ended_backlog && !q->was_empty) {
+        /* Nobody calls again if its last frame was the last in the budget */
+        q->was_empty = !queue_poll(q);
     }
     if (!tap->ended_backlog && tap_was_empty(tap)) {
         end_backlog(tap);
@@ -239,6 +252,15 @@ static void find_guest(HandoverTap *tap)
     }
 }
 
+static void queue_set_native_endian(HandoverQueue *q)
+{
+    /* It is fatal to QEMU if the interface is gone */
+    if (!(queue_poll(q) & G_IO_ERR)) {
+        qemu_set_vnet_le(q->nc, false);
+        qemu_set_vnet_be(q->nc, false);
+    }
+}
+
 void handover_tap_start(HandoverTap *tap)
 {
     int i;
@@ -253,8 +275,7 @@ void handover_tap_start(HandoverTap *tap)
     for (i = 0; i < tap->n_queues; i++) {
         HandoverQueue *q = &tap->queues[i];
 
-        qemu_set_vnet_le(q->nc, false);
-        qemu_set_vnet_be(q->nc, false);
+        queue_set_native_endian(q);
         while (q->nc->peer && qemu_net_queue_take(q->nc->peer->incoming_queue,
                                                   q->nc, pass_taken, q)) {
             /* all that waits */

@@ -57,6 +57,7 @@ struct NetdevTakeover {
     bool due;               /* QEMU was to announce the guest */
     bool end_seen;          /* of what has waited at the source */
     bool done;
+    bool in_broken;         /* discard until the next connection */
     uint64_t n_frames;
     uint64_t n_bytes;
     uint64_t n_dropped;
@@ -123,6 +124,11 @@ static bool takeover_chardev_waits(NetdevTakeover *s)
     return waits;
 }
 
+static void takeover_look_again(NetdevTakeover *s, int64_t ms)
+{
+    timer_mod(s->look_again, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + ms);
+}
+
 static void takeover_check_end(void *opaque)
 {
     NetdevTakeover *s = opaque;
@@ -132,27 +138,24 @@ static void takeover_check_end(void *opaque)
         return;
     }
     if (takeover_chardev_waits(s)) {
-        timer_mod(s->look_again, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                                 LOOK_INTERVAL);
+        takeover_look_again(s, LOOK_INTERVAL);
     } else {
-        takeover_finish(s, true);
+        takeover_finish(s, !s->n_dropped);
     }
 }
 
-/*
- * The guest's state is loaded: its tap takes what it negotiated.  There may be
- * records already, of a source that has hung up.
- */
+/* The guest's state is loaded: its tap takes what it negotiated. */
 static void takeover_begin(NetdevTakeover *s)
 {
     if (!s->loaded) {
         s->loaded = true;
         timer_mod(s->longest_hold, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
                                    LONGEST_HOLD);
-        s->writer.hold = false;
+        s->writer.on_hold = false;
         packet_writer_flush(&s->writer);
-        takeover_check_end(s);
         qemu_chr_fe_accept_input(&s->in);
+        /* Later: this may be called while NICs are announced */
+        takeover_look_again(s, 0);
     }
 }
 
@@ -180,7 +183,7 @@ static int takeover_can_read(void *opaque)
 {
     NetdevTakeover *s = opaque;
 
-    return s->loaded && packet_writer_has_room(&s->writer) ?
+    return s->in_broken || (s->loaded && packet_writer_has_room(&s->writer)) ?
            PACKET_RECORD_MAX : 0;
 }
 
@@ -203,18 +206,37 @@ static void takeover_on_record(SocketReadState *rs)
     s->n_bytes += rs->packet_len - rs->vnet_hdr_len;
 }
 
+/*
+ * The stream makes no sense; a socket's connection ends by this.  A pipe or a
+ * pty is discarded until it is opened again.  What has no watch is no stream:
+ * there the next read starts with a record.
+ */
+static void takeover_fail_in(NetdevTakeover *s, Error *err)
+{
+    error_reportf_err(err, "netdev-takeover '%s': chardev '%s': no more of "
+                      "the stream is used: ", s->id, s->indev);
+    s->in_broken = CHARDEV_GET_CLASS(s->chr_in)->chr_add_watch != NULL;
+    qemu_chr_fe_disconnect(&s->in);
+}
+
+/*
+ * Before the guest's state is loaded, this is called only if the source has
+ * hung up already: what it has sent is kept.
+ */
 static void takeover_read(void *opaque, const uint8_t *buf, int size)
 {
     NetdevTakeover *s = opaque;
     Error *err = NULL;
-    int ret = net_fill_rstate(&s->rs, buf, size, &err);
+    int ret;
 
+    if (s->in_broken) {
+        return;
+    }
+    ret = net_fill_rstate(&s->rs, buf, size, &err);
     packet_writer_flush(&s->writer);
     takeover_check_end(s);
     if (ret < 0) {
-        error_reportf_err(err, "netdev-takeover '%s': chardev '%s': no more of "
-                          "the stream is read: ", s->id, s->indev);
-        qemu_chr_fe_disconnect(&s->in);
+        takeover_fail_in(s, err);
     }
 }
 
@@ -223,6 +245,7 @@ static void takeover_in_event(void *opaque, QEMUChrEvent event)
     NetdevTakeover *s = opaque;
 
     if (event == CHR_EVENT_CLOSED) {
+        s->in_broken = false;
         net_socket_rs_init(&s->rs, takeover_on_record, true);
     }
 }
@@ -267,7 +290,7 @@ static void takeover_start(NetdevTakeover *s)
 
     s->writer.on_room = takeover_on_room;
     s->writer.opaque = s;
-    s->writer.hold = true;
+    s->writer.on_hold = true;
     packet_writer_start(&s->writer);
     net_socket_rs_init(&s->rs, takeover_on_record, true);
     qemu_chr_fe_set_read_to_end(&s->in, true);

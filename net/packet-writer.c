@@ -71,7 +71,7 @@ void packet_writer_flush(PacketWriter *w)
     struct iovec waiting = packet_records_waiting(&w->records);
     int ret;
 
-    if (w->hold || !w->has_room || !waiting.iov_len) {
+    if (w->on_hold || !w->has_room || !waiting.iov_len) {
         return;
     }
     ret = qemu_chr_fe_write(&w->chr, waiting.iov_base, waiting.iov_len);

@@ -28,8 +28,7 @@
  * @on_answer: called with each @answer_len bytes that came back, or NULL
  * @answer_len: see there
  * @opaque: passed to both
- * @hold: nothing is written yet; whoever resets it calls
- *     packet_writer_flush()
+ * @on_hold: while it is set, nothing is written and all waits
  *
  * The rest is the writer's own.
  */
@@ -39,7 +38,7 @@ typedef struct PacketWriter {
     void (*on_answer)(void *opaque);
     size_t answer_len;
     void *opaque;
-    bool hold;
+    bool on_hold;
 
     PacketRecords records;
     size_t answered;    /* of the next answer's bytes */

@@ -43,6 +43,7 @@ static void vm_start(Vm *vm, const char *tap, const char *more)
                            "disable-modern=on,romfile= %s",
                            fd, NIC_SLOT, more);
     vm->qts = vm->qs->qts;
+    vm->send_buffer = 0;
     close(fd);
     link_set_up(tap, true);
 }
@@ -59,7 +60,6 @@ static void vm_getfd(Vm *vm, const char *name, int fd)
 /* Pass a socket to QEMU, as "stream".  Returns: its other end */
 static int vm_getfd_stream(Vm *vm)
 {
-    const int least = 1;
     const struct timeval deadline = { DEADLINE_US / G_USEC_PER_SEC };
     int pair[2];
 
@@ -67,9 +67,9 @@ static int vm_getfd_stream(Vm *vm)
                     ==, 0);
     g_assert_cmpint(setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &deadline,
                                sizeof(deadline)), ==, 0);
-    /* It holds little, so that most of what QEMU has to send waits */
-    g_assert_cmpint(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &least,
-                               sizeof(least)), ==, 0);
+    /* If it holds little, most of what QEMU has to send waits */
+    g_assert_cmpint(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF,
+                               &vm->send_buffer, sizeof(int)), ==, 0);
     vm_getfd(vm, "stream", pair[1]);
     return pair[0];
 }

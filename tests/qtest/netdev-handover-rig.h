@@ -40,6 +40,7 @@ extern const uint8_t group_mac[6];
 typedef struct Vm {
     QOSState *qs;
     QTestState *qts;
+    int send_buffer;        /* of its end of the stream; 0: the least */
 } Vm;
 
 typedef struct Guest {
