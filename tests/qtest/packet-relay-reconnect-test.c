@@ -17,6 +17,10 @@
 
 #define FUZZ_ROUNDS 200
 
+/* How long QEMU may take to notice that a pty is closed, or opened again */
+#define PTY_CLOSED_MS 200
+#define PTY_OPENED_MS 3000
+
 /* What may wait for outdev behind connections that have ended */
 #define WAITING_MIN (32 * MiB)
 #define WAITING_MAX (33 * MiB)
@@ -204,8 +208,9 @@ static void test_broken_pty(const void *opaque)
     uint8_t record[HEAD_LEN + 100] = { 0, 0, 0, 100 }, got[sizeof(record)];
     g_autofree char *path = NULL, *out = NULL;
     const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+                        6 * DEADLINE_SEC * G_TIME_SPAN_SECOND;
     int out_fd, pty, our_out = pair_create(&out_fd);
+    GPollFD out_poll = { .fd = our_out, .events = G_IO_IN };
     size_t sent;
     Rig r;
 
@@ -224,15 +229,17 @@ static void test_broken_pty(const void *opaque)
     }
     close(pty);
 
-    /* It takes a while until the pty notices that it was closed */
     do {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(PTY_CLOSED_MS * 1000);
         pty = pty_open(path);
         g_assert_cmpint(write(pty, record, sizeof(record)), ==,
                         sizeof(record));
-        g_usleep(100 * 1000);
+        g_poll(&out_poll, 1, PTY_OPENED_MS);
         close(pty);
-    } while (recv(r.out, got, sizeof(got), MSG_DONTWAIT) != sizeof(got));
+    } while (!out_poll.revents);
+    g_assert_cmpint(recv(r.out, got, sizeof(got), MSG_WAITALL), ==,
+                    sizeof(got));
     g_assert_cmpmem(got, sizeof(got), record, sizeof(record));
     g_assert_cmpuint(count_messages(&r, "packet-relay 'relay0': chardev 'in'"),
                      ==, 1);
