@@ -4,8 +4,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * It reads only while there is room behind: what waits does so where it came
- * from, such as in the kernel's buffer of a socket.  All of it happens in
- * sources of one context, which no nested event loop runs.
+ * from, such as in the kernel's buffer of a socket.  Only what a peer has sent
+ * before it hangs up is taken at once.  All of it happens in sources of one
+ * context, which no nested event loop runs.
  */
 #ifndef NET_PACKET_CARRIER_H
 #define NET_PACKET_CARRIER_H
