@@ -2,10 +2,8 @@
 """What the tests of af-packet-exec share: namespaces, links, frames."""
 
 import contextlib
-import ctypes
 import functools
 import os
-import pathlib
 import shutil
 import socket
 import subprocess
@@ -15,13 +13,12 @@ import unittest
 
 import pycotap
 
+from netns import CLONE_NEWNS, call, enter_network_namespace, libc
+
 SECONDS = 30                # for anything that has to happen
 NOBODY = 65534
 
-# linux/sched.h, linux/if_ether.h, IEEE 802 Local Experimental
-CLONE_NEWNS = 0x00020000
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWNET = 0x40000000
+# linux/if_ether.h, IEEE 802 Local Experimental
 ETH_P_ALL = 3
 ETHERTYPE = 0x88b5
 
@@ -30,7 +27,6 @@ BPF_LD_W_ABS = 0x20
 BPF_JEQ_K = 0x15
 BPF_RET_K = 0x06
 
-libc = ctypes.CDLL(None, use_errno=True)
 is_root = os.geteuid() == 0
 
 
@@ -47,15 +43,11 @@ def main():
 
 def enter_namespace():
     """Move to an empty network namespace, as root of it."""
-    uid, gid = os.geteuid(), os.getegid()
-    if is_root and libc.unshare(CLONE_NEWNET) == 0:
-        return
-    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET):
-        print("1..0 # SKIP no namespaces:", os.strerror(ctypes.get_errno()))
+    try:
+        enter_network_namespace()
+    except OSError as error:
+        print("1..0 # SKIP no namespaces:", error.strerror)
         sys.exit()
-    for name, text in (("setgroups", "deny"),
-                       ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        pathlib.Path("/proc/self", name).write_text(text)
 
 
 @functools.cache
@@ -65,7 +57,7 @@ def own_folder(path):
     It has a copy of what was there, which goes with this process and those that
     it starts.
     """
-    assert libc.unshare(CLONE_NEWNS) == 0, os.strerror(ctypes.get_errno())
+    call(libc.unshare, CLONE_NEWNS)
     mount("--make-rprivate", "/")
     there = next(one for one in (path, *path.parents) if one.exists())
     with tempfile.TemporaryDirectory() as folder:

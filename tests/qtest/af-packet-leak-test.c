@@ -42,7 +42,6 @@ static void test_add(const void *mode)
     relay_start(&relay, mode, "");
     leak_check(relay.qts, cycle_add, &relay, CYCLES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /* Pass a frame, remove the interface, go on with another */
@@ -62,12 +61,9 @@ static void test_reconnect(const void *mode)
 {
     Relay relay;
 
-    veth_add(QEMU_IF, TEST_IF);
-    relay_start_inherited(&relay, mode, packet_open(QEMU_IF, ETH_P_ALL));
-    relay_attach(&relay);
+    relay_start_veth(&relay, mode, ETH_P_ALL);
     leak_check(relay.qts, cycle_reconnect, &relay, RECONNECT_CYCLES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 int main(int argc, char **argv)

@@ -5,40 +5,17 @@
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
+#include <net/if.h>
 #include <sys/mman.h>
 #include "af-packet-relay.h"
-#include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
-#include "qobject/qjson.h"
-#include "qobject/qlist.h"
-
-#define IDLE_USEC (200 * 1000)
-#define IDLE_TRIES 5
 
 #define SERIAL_DATA 0x3f8
 #define SERIAL_LSR 0x3fd
 #define SERIAL_LSR_DR 1
 
 #define BIOS_SIZE (64 * KiB)
-
-/* --- Sockets --- */
-
-/* Make blocking calls on @fd fail when nothing happens for too long */
-static void fd_set_deadline(int fd)
-{
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
-
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)),
-                    ==, 0);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)),
-                    ==, 0);
-}
-
-void fd_set_inherited(int fd)
-{
-    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
-}
 
 /* --- Frames and records --- */
 
@@ -156,204 +133,6 @@ void records_write(int rec, uint32_t first, uint32_t count)
     stream_write(rec, buf, len);
 }
 
-/* --- QEMU, by QMP --- */
-
-QTestState *qemu_start(const char *args)
-{
-    return qtest_initf("-nodefaults -machine none %s", args);
-}
-
-QTestState *qemu_start_elsewhere(const char *args)
-{
-    int netns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    QTestState *qts;
-
-    g_assert_cmpint(netns, >=, 0);
-    g_assert_cmpint(unshare(CLONE_NEWNET), ==, 0);
-    qts = qemu_start(args);
-    g_assert_cmpint(setns(netns, CLONE_NEWNET), ==, 0);
-    close(netns);
-    return qts;
-}
-
-void qemu_getfd(QTestState *qts, int fd)
-{
-    qtest_qmp_fds_assert_success(qts, &fd, 1,
-                                 "{ 'execute': 'getfd',"
-                                 "  'arguments': { 'fdname': 'pkt-fd' } }");
-    close(fd);
-}
-
-char *chardev_option(int fd, const char *mode, const char *more)
-{
-    GString *option = g_string_new("-chardev socket,id=pkt");
-
-    if (fd >= 0) {
-        fd_set_inherited(fd);
-        g_string_append_printf(option, ",fd=%d", fd);
-    }
-    if (mode) {
-        g_string_append_printf(option, ",af-packet-mode=%s", mode);
-    }
-    g_string_append(option, more ?: "");
-    return g_string_free(option, false);
-}
-
-QObject *chardev_data(const char *mode, const char *members)
-{
-    g_autofree char *json = g_strdup_printf("{ %s }", members);
-    QObject *data = qobject_from_json(json, &error_abort);
-
-    if (mode) {
-        qdict_put_str(qobject_to(QDict, data), "af-packet-mode", mode);
-    }
-    return data;
-}
-
-QDict *chardev_add(QTestState *qts, QObject *data)
-{
-    return qtest_qmp(qts, "{ 'execute': 'chardev-add', 'arguments': {"
-                     "    'id': 'pkt',"
-                     "    'backend': { 'type': 'socket', 'data': %p } } }",
-                     data);
-}
-
-QDict *chardev_add_client(QTestState *qts, int fd)
-{
-    qemu_getfd(qts, fd);
-    return qtest_qmp(qts, "{ 'execute': 'add_client', 'arguments': {"
-                     "    'protocol': 'pkt', 'fdname': 'pkt-fd' } }");
-}
-
-void chardev_remove(QTestState *qts)
-{
-    qtest_qmp_assert_success(qts, "{ 'execute': 'chardev-remove',"
-                             "  'arguments': { 'id': 'pkt' } }");
-}
-
-char *chardev_filename(QTestState *qts)
-{
-    g_autoptr(QDict) rsp = qtest_qmp(qts, "{ 'execute': 'query-chardev' }");
-    QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(rsp, "return"), entry) {
-        QDict *info = qobject_to(QDict, qlist_entry_obj(entry));
-
-        if (g_str_equal(qdict_get_str(info, "label"), "pkt")) {
-            return g_strdup(qdict_get_str(info, "filename"));
-        }
-    }
-    return NULL;
-}
-
-void chardev_expect_filename(QTestState *qts, const char *expected)
-{
-    g_autofree char *filename = chardev_filename(qts);
-
-    g_assert_cmpstr(filename, ==, expected);
-}
-
-bool chardev_is_connected(QTestState *qts)
-{
-    return qtest_qom_get_bool(qts, "/chardevs/pkt", "connected");
-}
-
-void chardev_wait_disconnected(QTestState *qts)
-{
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
-
-    while (chardev_is_connected(qts)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-    }
-}
-
-uint64_t chardev_stat(QTestState *qts, const char *name)
-{
-    g_autoptr(QDict) stats = qtest_qmp_assert_success_ref(qts,
-        "{ 'execute': 'qom-get', 'arguments': {"
-        "    'path': '/chardevs/pkt', 'property': 'af-packet-stats' } }");
-
-    return qdict_get_int(stats, name);
-}
-
-void chardev_wait_stat(QTestState *qts, const char *name, uint64_t value)
-{
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
-    uint64_t now;
-
-    while ((now = chardev_stat(qts, name)) != value) {
-        g_assert_cmpuint(now, <, value);
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-    }
-}
-
-void expect_words(const char *text, const char *const *words)
-{
-    for (; *words; words++) {
-        g_test_message("looking for \"%s\" in \"%s\"", *words, text);
-        g_assert_nonnull(strstr(text, *words));
-    }
-}
-
-void qmp_expect_success(QDict *rsp)
-{
-    g_assert_null(qdict_get_qdict(rsp, "error"));
-    qobject_unref(rsp);
-}
-
-void qmp_expect_error(QDict *rsp, const char *const *words)
-{
-    QDict *error = qdict_get_qdict(rsp, "error");
-
-    g_assert_nonnull(error);
-    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
-    expect_words(qdict_get_str(error, "desc"), words);
-    qobject_unref(rsp);
-}
-
-/* --- QEMU, as a process --- */
-
-/* The CPU time that QEMU has used, in microseconds */
-static int64_t qemu_cpu_usec(QTestState *qts)
-{
-    struct timespec ts;
-    clockid_t clock;
-
-    g_assert_cmpint(clock_getcpuclockid(qtest_pid(qts), &clock), ==, 0);
-    g_assert_cmpint(clock_gettime(clock, &ts), ==, 0);
-    return ts.tv_sec * G_USEC_PER_SEC + ts.tv_nsec / 1000;
-}
-
-void qemu_expect_cpu_below(QTestState *qts, unsigned percent)
-{
-    int64_t usec;
-    int tries = 0;
-
-    /* Whatever just happened is one main loop turn away at most */
-    qobject_unref(qtest_qmp(qts, "{ 'execute': 'query-status' }"));
-    /* Slow machines need time for what comes after the answer, too */
-    do {
-        g_assert_cmpint(++tries, <=, IDLE_TRIES);
-        usec = qemu_cpu_usec(qts);
-        g_usleep(IDLE_USEC);
-    } while (qemu_cpu_usec(qts) - usec >= IDLE_USEC * percent / 100);
-}
-
-void qemu_expect_idle(QTestState *qts)
-{
-    qemu_expect_cpu_below(qts, 5);
-}
-
-void qemu_expect_prompt(QTestState *qts)
-{
-    int64_t start = g_get_monotonic_time();
-
-    qobject_unref(qtest_qmp(qts, "{ 'execute': 'query-status' }"));
-    g_assert_cmpint(g_get_monotonic_time() - start, <, G_USEC_PER_SEC);
-}
-
 /* --- The relay: QEMU between packet socket and record stream --- */
 
 /* Start with where QEMU's standard error goes */
@@ -377,21 +156,18 @@ static void relay_do_start(Relay *relay, const char *mode, const char *args,
                            QTestState *(*start_func)(const char *args))
 {
     g_autofree char *all_args = NULL, *redirection = NULL;
-    int fds[2];
+    int rec, fd;
 
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds),
-                    ==, 0);
-    fd_set_deadline(fds[0]);
-    fd_set_inherited(fds[1]);
+    rec = pair_create(&fd);
     relay_init(relay, mode);
-    relay->rec = fds[0];
+    relay->rec = rec;
     redirection = relay_redirection(relay);
     all_args = g_strdup_printf("-netdev hubport,id=hub0,hubid=0 "
                                "-netdev hubport,id=hub1,hubid=1,netdev=hub0 "
                                "-chardev socket,id=rec,fd=%d %s %s",
-                               fds[1], args, redirection);
+                               fd, args, redirection);
     relay->qts = start_func(all_args);
-    close(fds[1]);
+    close(fd);
 }
 
 void relay_start(Relay *relay, const char *mode, const char *args)
@@ -405,6 +181,13 @@ void relay_start_inherited(Relay *relay, const char *mode, int fd)
 
     relay_do_start(relay, mode, option, qemu_start);
     close(fd);
+}
+
+void relay_start_veth(Relay *relay, const char *mode, uint16_t proto)
+{
+    veth_add(QEMU_IF, TEST_IF);
+    relay_start_inherited(relay, mode, packet_open(QEMU_IF, proto));
+    relay_attach(relay);
 }
 
 void relay_start_elsewhere(Relay *relay, const char *mode, int fd)
@@ -500,16 +283,9 @@ void relay_check(Relay *relay, uint32_t count)
 unsigned relay_count_messages(const Relay *relay, const char *text)
 {
     g_autofree char *all = g_malloc0(64 * KiB);
-    unsigned count = 0;
-    char *at = all;
 
     g_assert_cmpint(pread(relay->err, all, 64 * KiB - 1, 0), >=, 0);
-    g_test_message("looking for \"%s\" in \"%s\"", text, all);
-    while ((at = strstr(at, text))) {
-        at += strlen(text);
-        count++;
-    }
-    return count;
+    return count_in_text(all, text);
 }
 
 void relay_stop(Relay *relay)
@@ -519,6 +295,9 @@ void relay_stop(Relay *relay)
         close(relay->rec);
     }
     close(relay->err);
+    if (if_nametoindex(QEMU_IF)) {
+        link_remove(QEMU_IF);
+    }
 }
 
 /* --- A serial port, which takes one byte at a time, or none --- */
@@ -601,4 +380,22 @@ bool tests_init(int *argc, char ***argv)
         qtest_add_func("/af-packet", test_skip);
     }
     return !skip_reason;
+}
+
+void add_test(const char *group, const char *name, const void *data,
+              void (*func)(const void *opaque))
+{
+    g_autofree char *path = g_strdup_printf("/af-packet/%s/%s", group, name);
+
+    qtest_add_data_func(path, data, func);
+}
+
+void add_test_rows(const char *group, const void *rows, size_t size, size_t n,
+                   void (*func)(const void *opaque))
+{
+    const char *row;
+
+    for (row = rows; n--; row += size) {
+        add_test(group, *(const char *const *)row, row, func);
+    }
 }

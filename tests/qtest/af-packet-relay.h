@@ -41,9 +41,7 @@
 #ifndef TESTS_QTEST_AF_PACKET_RELAY_H
 #define TESTS_QTEST_AF_PACKET_RELAY_H
 
-#include "../unit/af-packet-helpers.h"
-#include "libqtest.h"
-#include "qobject/qdict.h"
+#include "af-packet-qemu.h"
 
 #define QEMU_IF "veth0"     /* the end that QEMU's socket is bound to */
 #define TEST_IF "veth1"     /* the end that the test sends and receives on */
@@ -55,17 +53,6 @@
 
 #define FEW_FRAMES 100
 #define WINDOW 64                   /* frames that fit any socket buffer */
-
-#define DEADLINE_SEC 10             /* for anything that has to happen */
-
-/* Members of ChardevSocket: the fd that qemu_getfd() passes as "pkt-fd" */
-#define QMP_FD "'addr': { 'type': 'fd', 'data': { 'str': 'pkt-fd' } }"
-#define QMP_CLIENT QMP_FD ", 'server': false"
-
-/* --- Sockets --- */
-
-/* Let the QEMU that is started next inherit @fd */
-void fd_set_inherited(int fd);
 
 /* --- Frames and records --- */
 
@@ -96,73 +83,6 @@ void record_expect(RecordReadFunc *read_func, void *opaque, uint32_t seq);
 /* Write the records of @count frames from @first on, in odd pieces */
 void records_write(int rec, uint32_t first, uint32_t count);
 
-/* --- QEMU, by QMP --- */
-
-/* Start QEMU with nothing in it but @args */
-QTestState *qemu_start(const char *args);
-
-/* The same, in a network namespace that has none of our links */
-QTestState *qemu_start_elsewhere(const char *args);
-
-/* Pass @fd to QEMU as "pkt-fd", and close it here */
-void qemu_getfd(QTestState *qts, int fd);
-
-/*
- * The -chardev option of "pkt", for the QEMU that is started next and
- * inherits @fd.  @fd may be -1, @mode and @more NULL.
- */
-char *chardev_option(int fd, const char *mode, const char *more);
-
-/* The ChardevSocket of "pkt" with the JSON @members; @mode may be NULL */
-QObject *chardev_data(const char *mode, const char *members);
-
-/* chardev-add of @data, a ChardevSocket, as "pkt".  Returns: the response */
-QDict *chardev_add(QTestState *qts, QObject *data);
-
-/* add_client of @fd to "pkt".  Returns: the response */
-QDict *chardev_add_client(QTestState *qts, int fd);
-
-/* chardev-remove of "pkt" */
-void chardev_remove(QTestState *qts);
-
-/* The filename of chardev "pkt", or NULL if there is no such chardev */
-char *chardev_filename(QTestState *qts);
-
-/* Check the filename of chardev "pkt" */
-void chardev_expect_filename(QTestState *qts, const char *expected);
-
-/* Whether chardev "pkt" has a connection */
-bool chardev_is_connected(QTestState *qts);
-
-/* Wait until chardev "pkt" has lost its connection */
-void chardev_wait_disconnected(QTestState *qts);
-
-/* The counter @name of chardev "pkt" */
-uint64_t chardev_stat(QTestState *qts, const char *name);
-
-/* Wait until the counter @name of chardev "pkt" is @value */
-void chardev_wait_stat(QTestState *qts, const char *name, uint64_t value);
-
-/* Check that @text has all of the NULL-terminated @words in it */
-void expect_words(const char *text, const char *const *words);
-
-/* Check that @rsp is a success, and free it */
-void qmp_expect_success(QDict *rsp);
-
-/* Check that @rsp is an error that says @words, and free it */
-void qmp_expect_error(QDict *rsp, const char *const *words);
-
-/* --- QEMU, as a process --- */
-
-/* Check that QEMU uses less than @percent of a processor for a while */
-void qemu_expect_cpu_below(QTestState *qts, unsigned percent);
-
-/* Check that it uses next to nothing */
-void qemu_expect_idle(QTestState *qts);
-
-/* Check that the monitor answers within a second */
-void qemu_expect_prompt(QTestState *qts);
-
 /* --- The relay: QEMU between packet socket and record stream --- */
 
 typedef struct Relay {
@@ -180,7 +100,10 @@ void relay_start(Relay *relay, const char *mode, const char *args);
 /* Have the packet socket @fd inherited by QEMU, and close it here */
 void relay_start_inherited(Relay *relay, const char *mode, int fd);
 
-/* The same, with QEMU in a network namespace that has none of our links */
+/* Create the links, do that with a socket that hears @proto, and attach */
+void relay_start_veth(Relay *relay, const char *mode, uint16_t proto);
+
+/* relay_start_inherited(), in a network namespace that has none of our links */
 void relay_start_elsewhere(Relay *relay, const char *mode, int fd);
 
 /* Whether frames become records */
@@ -198,7 +121,7 @@ void relay_check(Relay *relay, uint32_t count);
 /* How often QEMU has written @text to its standard error */
 unsigned relay_count_messages(const Relay *relay, const char *text);
 
-/* End QEMU */
+/* End QEMU, and remove the links if they are still there */
 void relay_stop(Relay *relay);
 
 /* --- Machines --- */
@@ -230,5 +153,19 @@ void serial_write_record(QTestState *qts, uint32_t seq);
  * in a system without network namespaces; there is a test that says so then.
  */
 bool tests_init(int *argc, char ***argv);
+
+/* Add /af-packet/@group/@name */
+void add_test(const char *group, const char *name, const void *data,
+              void (*func)(const void *opaque));
+
+void add_test_rows(const char *group, const void *rows, size_t size, size_t n,
+                   void (*func)(const void *opaque));
+
+/*
+ * Add a test with each row of @table, an array of structures whose first
+ * member is the name
+ */
+#define ADD_TESTS(group, table, func) \
+    add_test_rows(group, table, sizeof(*(table)), ARRAY_SIZE(table), func)
 
 #endif

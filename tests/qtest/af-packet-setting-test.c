@@ -102,7 +102,6 @@ static void do_test_confined(const ConfinedCase *c, const char *mode)
     relay_attach(&relay);
     relay_check(&relay, FEW_FRAMES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 static void test_confined(const void *opaque)
@@ -256,11 +255,14 @@ static void test_iothread(const void *opaque)
 static void relay_start_vm(Relay *relay, const char *mode, const char *bios,
                            const char *more)
 {
-    int fd = packet_open(QEMU_IF, usual_proto(mode));
-    g_autofree char *option = chardev_option(fd, mode, NULL);
-    g_autofree char *args = g_strdup_printf("-machine isapc -m 16 -bios %s "
-                                            "%s %s", bios, option, more);
+    g_autofree char *option = NULL, *args = NULL;
+    int fd;
 
+    veth_add(QEMU_IF, TEST_IF);
+    fd = packet_open(QEMU_IF, usual_proto(mode));
+    option = chardev_option(fd, mode, NULL);
+    args = g_strdup_printf("-machine isapc -m 16 -bios %s %s %s", bios,
+                           option, more);
     relay_start(relay, mode, args);
     close(fd);
     relay_attach(relay);
@@ -286,8 +288,7 @@ static void file_remove(char *path, char *dir)
 static void wait_status(QTestState *qts, const char *command,
                         const char *value)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
     bool reached;
 
     do {
@@ -311,7 +312,6 @@ static void test_migration(const void *mode)
     char *dir, *path = file_create(&dir);
     Relay relay;
 
-    veth_add(QEMU_IF, TEST_IF);
     relay_start_vm(&relay, mode, bios, "");
     relay_check(&relay, FEW_FRAMES);
     uri = g_strdup_printf("file:%s", path);
@@ -328,7 +328,6 @@ static void test_migration(const void *mode)
     relay_check(&relay, FEW_FRAMES);
     g_assert_cmpuint(chardev_stat(relay.qts, "frames"), ==, FEW_FRAMES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
     file_remove(path, dir);
     unlink(bios);
 }
@@ -356,7 +355,6 @@ static void test_snapshot(const void *mode)
     path = file_create(&dir);
     mkqcow2(path, 1);
     bios = bios_create();
-    veth_add(QEMU_IF, TEST_IF);
     drive = g_strdup_printf("-drive if=none,id=disk,format=qcow2,file=%s",
                             path);
     relay_start_vm(&relay, mode, bios, drive);
@@ -367,20 +365,9 @@ static void test_snapshot(const void *mode)
     relay_check(&relay, FEW_FRAMES);
     g_assert_cmpuint(chardev_stat(relay.qts, "frames"), ==, 3 * FEW_FRAMES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
     file_remove(path, dir);
     unlink(bios);
     g_unsetenv("LSAN_OPTIONS");
-}
-
-/* --- Registration --- */
-
-static void add_test(const char *group, const char *name, const void *data,
-                     void (*func)(const void *))
-{
-    g_autofree char *path = g_strdup_printf("/af-packet/%s/%s", group, name);
-
-    qtest_add_data_func(path, data, func);
 }
 
 int main(int argc, char **argv)

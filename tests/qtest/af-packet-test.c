@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
 #include <sys/wait.h>
+#include "../unit/af-packet-candidates.h"
 #include "af-packet-relay.h"
 #include "qobject/qlist.h"
 
@@ -31,21 +32,6 @@ static bool chardev_has_yank(QTestState *qts)
     return false;
 }
 
-/* The number of descriptors that QEMU has open */
-static unsigned qemu_count_fds(QTestState *qts)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/fd", qtest_pid(qts));
-    GDir *dir = g_dir_open(path, 0, NULL);
-    unsigned count = 0;
-
-    g_assert_nonnull(dir);
-    while (g_dir_read_name(dir)) {
-        count++;
-    }
-    g_dir_close(dir);
-    return count;
-}
-
 /* Pass the packet socket @fd to QEMU by QMP */
 static void relay_start_getfd(Relay *relay, const char *mode, int fd)
 {
@@ -57,30 +43,29 @@ static void relay_start_getfd(Relay *relay, const char *mode, int fd)
 
 /* --- Cases: traffic --- */
 
-/* 10,000 frames, by a socket that QEMU inherits */
-static void test_traffic_inherited(const void *mode)
+typedef void StartFunc(Relay *relay, const char *mode, int fd);
+
+static void do_test_traffic(const char *mode, StartFunc *start)
 {
     Relay relay;
 
     veth_add(QEMU_IF, TEST_IF);
-    relay_start_inherited(&relay, mode, packet_open(QEMU_IF, ETH_P_ALL));
+    start(&relay, mode, packet_open(QEMU_IF, ETH_P_ALL));
     relay_attach(&relay);
     relay_check(&relay, MANY_FRAMES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
-/* 10,000 frames, by a socket that QEMU is passed later */
+/* By a socket that QEMU inherits */
+static void test_traffic_inherited(const void *mode)
+{
+    do_test_traffic(mode, relay_start_inherited);
+}
+
+/* By a socket that QEMU is passed later */
 static void test_traffic_getfd(const void *mode)
 {
-    Relay relay;
-
-    veth_add(QEMU_IF, TEST_IF);
-    relay_start_getfd(&relay, mode, packet_open(QEMU_IF, ETH_P_ALL));
-    relay_attach(&relay);
-    relay_check(&relay, MANY_FRAMES);
-    relay_stop(&relay);
-    link_remove(QEMU_IF);
+    do_test_traffic(mode, relay_start_getfd);
 }
 
 /* --- Cases: a serial port, which moves one byte at a time --- */
@@ -105,7 +90,6 @@ static void test_serial_capture(const void *opaque)
     }
     close(tx);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /* Records that arrive in single bytes become the same frames */
@@ -124,7 +108,6 @@ static void test_serial_inject(const void *opaque)
     }
     close(rx);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /* --- Cases: query-chardev --- */
@@ -178,17 +161,14 @@ static void test_add_client_connected(const void *mode)
     unsigned fds;
     Relay relay;
 
-    veth_add(QEMU_IF, TEST_IF);
-    relay_start_inherited(&relay, mode, packet_open(QEMU_IF, ETH_P_ALL));
-    relay_attach(&relay);
-    fds = qemu_count_fds(relay.qts);
+    relay_start_veth(&relay, mode, ETH_P_ALL);
+    fds = count_fds(qtest_pid(relay.qts));
     qmp_expect_error(chardev_add_client(relay.qts,
                                         packet_open(QEMU_IF, ETH_P_ALL)),
                      words);
-    g_assert_cmpuint(qemu_count_fds(relay.qts), ==, fds);
+    g_assert_cmpuint(count_fds(qtest_pid(relay.qts)), ==, fds);
     relay_check(&relay, FEW_FRAMES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /* --- Descriptors that are refused, and one that isn't --- */
@@ -352,7 +332,7 @@ static void qemu_closefd(QTestState *qts)
 /* Check that "pkt" can be added and removed as if nothing had happened */
 static void chardev_check_id_free(QTestState *qts)
 {
-    unsigned fds = qemu_count_fds(qts);
+    unsigned fds = count_fds(qtest_pid(qts));
 
     g_assert_null(chardev_filename(qts));
     g_assert_false(chardev_has_yank(qts));
@@ -365,7 +345,7 @@ static void chardev_check_id_free(QTestState *qts)
     chardev_remove(qts);
 
     g_assert_false(chardev_has_yank(qts));
-    g_assert_cmpuint(qemu_count_fds(qts), ==, fds);
+    g_assert_cmpuint(count_fds(qtest_pid(qts)), ==, fds);
 }
 
 /* chardev-add says what is wrong, and leaves nothing behind */
@@ -381,14 +361,14 @@ static void test_refuse_chardev_add(const void *opaque)
         return;
     }
     qts = qemu_start("");
-    fds = qemu_count_fds(qts);
+    fds = count_fds(qtest_pid(qts));
     if (fd >= 0) {
         qemu_getfd(qts, fd);
     }
     qmp_expect_error(chardev_add(qts, chardev_data(r->mode, members)),
                      r->words);
     qemu_closefd(qts);
-    g_assert_cmpuint(qemu_count_fds(qts), ==, fds);
+    g_assert_cmpuint(count_fds(qtest_pid(qts)), ==, fds);
     chardev_check_id_free(qts);
     qtest_quit(qts);
 }
@@ -422,9 +402,9 @@ static void test_refuse_add_client(const void *opaque)
         return;
     }
     qts = qemu_start_disconnected(r->mode);
-    fds = qemu_count_fds(qts);
+    fds = count_fds(qtest_pid(qts));
     qmp_expect_error(chardev_add_client(qts, fd), r->words);
-    g_assert_cmpuint(qemu_count_fds(qts), ==, fds);
+    g_assert_cmpuint(count_fds(qtest_pid(qts)), ==, fds);
     g_assert_false(chardev_is_connected(qts));
     if (r->mode) {
         qmp_expect_success(chardev_add_client(qts, open_good()));
@@ -447,36 +427,6 @@ static void test_refuse_hmp(const void *opaque)
     qtest_quit(qts);
 }
 
-/* --- Registration --- */
-
-/* Add /af-packet/@group/@name */
-static void add_test(const char *group, const char *name, const void *data,
-                     void (*func)(const void *))
-{
-    g_autofree char *path = g_strdup_printf("/af-packet/%s/%s", group, name);
-
-    qtest_add_data_func(path, data, func);
-}
-
-/* Add the cases about what works */
-static void add_working_tests(void)
-{
-    static const char *const modes[] = { "capture", "inject" };
-    size_t i;
-
-    for (i = 0; i < ARRAY_SIZE(modes); i++) {
-        add_test("traffic/inherited", modes[i], modes[i],
-                 test_traffic_inherited);
-        add_test("traffic/getfd", modes[i], modes[i], test_traffic_getfd);
-        add_test("add-client/connected", modes[i], modes[i],
-                 test_add_client_connected);
-    }
-    for (i = 0; i < ARRAY_SIZE(filename_cases); i++) {
-        add_test("filename", filename_cases[i].name, &filename_cases[i],
-                 test_filename);
-    }
-}
-
 /* Add the cases about a refusal, by each way that has it */
 static void add_refusal_tests(const Refusal *r, bool by_add_client)
 {
@@ -493,12 +443,20 @@ static void add_refusal_tests(const Refusal *r, bool by_add_client)
 
 int main(int argc, char **argv)
 {
-    size_t i;
+    static const char *const modes[] = { "capture", "inject" };
+    int i;
 
     if (!tests_init(&argc, &argv)) {
         return g_test_run();
     }
-    add_working_tests();
+    for (i = 0; i < ARRAY_SIZE(modes); i++) {
+        add_test("traffic/inherited", modes[i], modes[i],
+                 test_traffic_inherited);
+        add_test("traffic/getfd", modes[i], modes[i], test_traffic_getfd);
+        add_test("add-client/connected", modes[i], modes[i],
+                 test_add_client_connected);
+    }
+    ADD_TESTS("filename", filename_cases, test_filename);
     if (qtest_has_machine("isapc")) {
         add_test("serial", "capture", NULL, test_serial_capture);
         add_test("serial", "inject", NULL, test_serial_inject);

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/units.h"
+#include "../unit/af-packet-helpers.h"
 #include "leak-check.h"
 
 #define FIRST_CYCLES 100            /* what they leave in caches stays there */
@@ -17,20 +18,6 @@ typedef struct Footprint {
     unsigned fds;
     long rss_kib;
 } Footprint;
-
-static unsigned count_fds(pid_t pid)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/fd", pid);
-    GDir *dir = g_dir_open(path, 0, NULL);
-    unsigned count = 0;
-
-    g_assert_nonnull(dir);
-    while (g_dir_read_name(dir)) {
-        count++;
-    }
-    g_dir_close(dir);
-    return count;
-}
 
 /* Memory of its own that the process has touched */
 static long count_rss(pid_t pid)

@@ -86,7 +86,6 @@ static void test_pass(const void *opaque)
     start(&relay, c, false);
     relay_check(&relay, FEW_FRAMES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /* The interface goes: management software is told, and passes another. */
@@ -109,7 +108,6 @@ static void test_gone(const void *opaque)
     }
     relay_check(&relay, FEW_FRAMES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /*
@@ -144,7 +142,6 @@ static void test_gone_stalled(const void *opaque)
     }
     relay_check(&relay, FEW_FRAMES);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /* A chardev that is removed is no news. */
@@ -162,7 +159,6 @@ static void test_no_event(const void *opaque)
     qemu_expect_prompt(relay.qts);
     g_assert_null(qtest_qmp_event_ref(relay.qts, "CHARDEV_AF_PACKET_CLOSED"));
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /*
@@ -186,7 +182,6 @@ static void test_bad_stream(const void *opaque)
     g_assert_cmpuint(relay_count_messages(&relay, "the connection has ended"),
                      ==, 1);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /* Plain records where the object expects vnet headers: it ends that. */
@@ -205,7 +200,6 @@ static void test_disconnected(const void *opaque)
                      ==, 1);
     close(tx);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
 }
 
 /* --- A slow interface --- */
@@ -229,8 +223,7 @@ static gpointer flood_write(gpointer opaque)
 
 static void wait_stalled(Relay *relay)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
 
     while (!relay_stat(relay, "stalls")) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
@@ -263,16 +256,6 @@ static void test_slow(const void *opaque)
     chardev_wait_stat(relay.qts, "frames", FLOOD_FRAMES);
     g_assert_cmpuint(chardev_stat(relay.qts, "dropped-queue-full"), ==, 0);
     relay_stop(&relay);
-    link_remove(QEMU_IF);
-}
-
-static void add_test(const char *name, const Case *c,
-                     void (*func)(const void *opaque))
-{
-    g_autofree char *path = g_strdup_printf("/packet-relay-af-packet/%s/%s",
-                                            name, c->name);
-
-    qtest_add_data_func(path, c, func);
 }
 
 int main(int argc, char **argv)
@@ -282,16 +265,18 @@ int main(int argc, char **argv)
     if (!tests_init(&argc, &argv)) {
         return g_test_run();
     }
-    for (i = 0; i < ARRAY_SIZE(cases); i++) {
-        add_test("pass", &cases[i], test_pass);
-        add_test("gone", &cases[i], test_gone);
-        add_test("no-event", &cases[i], test_no_event);
-    }
+    ADD_TESTS("relay/pass", cases, test_pass);
+    ADD_TESTS("relay/gone", cases, test_gone);
+    ADD_TESTS("relay/no-event", cases, test_no_event);
     for (i = 0; i < 2; i++) {
-        add_test("gone-stalled", &cases[i], test_gone_stalled);
-        add_test("disconnected", &cases[i], test_disconnected);
-        add_test("bad-stream", &inject_cases[i], test_bad_stream);
-        add_test("slow", &inject_cases[i], test_slow);
+        add_test("relay/gone-stalled", cases[i].name, &cases[i],
+                 test_gone_stalled);
+        add_test("relay/disconnected", cases[i].name, &cases[i],
+                 test_disconnected);
+        add_test("relay/bad-stream", inject_cases[i].name, &inject_cases[i],
+                 test_bad_stream);
+        add_test("relay/slow", inject_cases[i].name, &inject_cases[i],
+                 test_slow);
     }
     return g_test_run();
 }

@@ -27,10 +27,8 @@ static void replace_outdev(Rig *r)
     qtest_qmp_assert_success(r->qts, "{'execute': 'chardev-remove', "
                              "'arguments': {'id': 'out'}}");
     close(r->out);
-    r->out = pair_create(&theirs);
-    qtest_qmp_fds_assert_success(r->qts, &theirs, 1, "{'execute': 'getfd', "
-                                 "'arguments': {'fdname': 'new'}}");
-    close(theirs);
+    r->out = small_pair_create(&theirs);
+    qemu_pass_fd(r->qts, "new", theirs);
     qtest_qmp_assert_success(r->qts, "{'execute': 'chardev-add', "
                              "'arguments': {'id': 'out', 'backend': {"
                              "'type': 'socket', 'data': {'server': false, "
@@ -84,15 +82,13 @@ static void test_reconnect(const void *iothread)
 
 int main(int argc, char **argv)
 {
+    static const TestRow rows[] = {
+        { "add", test_add },
+        { "reconnect", test_reconnect },
+    };
+
     signal(SIGPIPE, SIG_IGN);
     g_test_init(&argc, &argv, NULL);
-    qtest_add_data_func("/packet-relay-leak/add/main-loop",
-                        GINT_TO_POINTER(false), test_add);
-    qtest_add_data_func("/packet-relay-leak/add/iothread",
-                        GINT_TO_POINTER(true), test_add);
-    qtest_add_data_func("/packet-relay-leak/reconnect/main-loop",
-                        GINT_TO_POINTER(false), test_reconnect);
-    qtest_add_data_func("/packet-relay-leak/reconnect/iothread",
-                        GINT_TO_POINTER(true), test_reconnect);
+    add_relay_rows("packet-relay-leak", rows, ARRAY_SIZE(rows));
     return g_test_run();
 }

@@ -17,6 +17,9 @@
 
 #define FUZZ_ROUNDS 200
 
+/* What has to happen again and again has so much more time */
+#define REPEATING_US (50 * G_TIME_SPAN_SECOND)
+
 /* How long QEMU may take to notice that a pty is closed, or opened again */
 #define PTY_CLOSED_MS 200
 #define PTY_OPENED_MS 3000
@@ -88,7 +91,7 @@ static void test_reconnect_alone(const void *opaque)
         expect_pass(&r, seq);
         if (seq & 1) {
             close(r.in);
-            wait_connected(&r, "in", false);
+            chardev_wait_connected(r.qts, "in", false);
             r.in = unix_connect(in_path, &error_abort);
         }
         if (seq & 2) {
@@ -107,8 +110,7 @@ static void test_hangup_bounded(const void *opaque)
 {
     const uint32_t n = HELD_MAX / RECORD_LEN;
     g_autofree uint8_t *stream = stream_create(n);
-    const int64_t end = g_get_monotonic_time() +
-                        6 * DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline() + REPEATING_US;
     size_t sent;
     Rig r;
 
@@ -125,7 +127,7 @@ static void test_hangup_bounded(const void *opaque)
         g_assert_cmpint(g_get_monotonic_time(), <, end);
     }
     g_assert_cmpuint(get_stat(&r, "waiting-bytes"), >, WAITING_MIN);
-    expect_prompt(&r);
+    qemu_expect_prompt(r.qts);
     rig_free(&r);
 }
 
@@ -167,7 +169,7 @@ static void test_broken_vnet(const void *opaque)
 
     rig_init_more(&r, opaque, ",vnet-hdr=on");
     send_records(r.in, 1000, 1);
-    wait_connected(&r, "in", false);
+    chardev_wait_connected(r.qts, "in", false);
     g_assert_cmpuint(count_messages(&r, "without vnet headers"), ==, 1);
     rig_free(&r);
 }
@@ -207,9 +209,8 @@ static void test_broken_pty(const void *opaque)
     static const uint8_t junk[8192] = { 0x7f };
     uint8_t record[HEAD_LEN + 100] = { 0, 0, 0, 100 }, got[sizeof(record)];
     g_autofree char *path = NULL, *out = NULL;
-    const int64_t end = g_get_monotonic_time() +
-                        6 * DEADLINE_SEC * G_TIME_SPAN_SECOND;
-    int out_fd, pty, our_out = pair_create(&out_fd);
+    const int64_t end = deadline() + REPEATING_US;
+    int out_fd, pty, our_out = small_pair_create(&out_fd);
     GPollFD out_poll = { .fd = our_out, .events = G_IO_IN };
     size_t sent;
     Rig r;
@@ -270,16 +271,13 @@ static void test_fuzz(const void *opaque)
         r.in = reconnect(&r, "in", r.in);
     }
     r.out = reconnect(&r, "out", r.out);
-    expect_prompt(&r);
+    qemu_expect_prompt(r.qts);
     rig_free(&r);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*func)(const void *opaque);
-    } tests[] = {
+    static const TestRow rows[] = {
         { "reconnect/out", test_reconnect_out },
         { "reconnect/in", test_reconnect_in },
         { "reconnect/alone", test_reconnect_alone },
@@ -288,19 +286,10 @@ int main(int argc, char **argv)
         { "hangup/bounded", test_hangup_bounded },
         { "fuzz", test_fuzz },
     };
-    static const char *const where[] = { "main-loop", "iothread" };
-    int i, t;
 
     signal(SIGPIPE, SIG_IGN);
     g_test_init(&argc, &argv, NULL);
-    for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        for (t = 0; t < ARRAY_SIZE(where); t++) {
-            g_autofree char *path = g_strdup_printf("/packet-relay/%s/%s",
-                                                    tests[i].name, where[t]);
-
-            qtest_add_data_func(path, GINT_TO_POINTER(t), tests[i].func);
-        }
-    }
+    add_relay_rows("packet-relay", rows, ARRAY_SIZE(rows));
     /* A pty has no context of its own */
     qtest_add_data_func("/packet-relay/broken/pty", NULL, test_broken_pty);
     return g_test_run();

@@ -8,36 +8,10 @@
 #include "packet-relay-rig.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
-#include "qemu/bswap.h"
 #include "qemu/sockets.h"
 
 /* --- Sockets --- */
 
-static void set_deadline(int fd)
-{
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
-
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
-}
-
-/* Returns: our end of a pair that holds little of what comes from @theirs */
-int pair_create(int *theirs)
-{
-    int fds[2], least = 1;
-
-    g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
-    g_assert_cmpint(fcntl(fds[1], F_SETFD, 0), ==, 0);
-    g_assert_cmpint(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF,
-                               &least, sizeof(least)), ==, 0);
-    set_deadline(fds[0]);
-    *theirs = fds[1];
-    return fds[0];
-}
-
-/* Returns: a socket that listens at @path */
 int listener_create(const char *path)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -47,7 +21,7 @@ int listener_create(const char *path)
     strcpy(addr.sun_path, path);
     g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
     g_assert_cmpint(listen(fd, 1), ==, 0);
-    set_deadline(fd);
+    fd_set_deadline(fd);
     return fd;
 }
 
@@ -56,7 +30,7 @@ int listener_accept(int listener)
     int fd = accept(listener, NULL, NULL);
 
     g_assert_cmpint(fd, >=, 0);
-    set_deadline(fd);
+    fd_set_deadline(fd);
     return fd;
 }
 
@@ -64,13 +38,7 @@ int listener_accept(int listener)
 
 void record_fill(uint8_t *record, uint32_t seq)
 {
-    size_t i;
-
-    stl_be_p(record, PACKET_LEN);
-    stl_be_p(record + HEAD_LEN, seq);
-    for (i = 2 * sizeof(uint32_t); i < RECORD_LEN; i++) {
-        record[i] = seq * 31 + i;
-    }
+    packet_record_fill(record, PACKET_LEN, seq);
 }
 
 uint8_t *stream_create(uint32_t n)
@@ -91,24 +59,12 @@ void send_bytes(int fd, const void *buf, size_t len)
 
 void send_records(int fd, uint32_t first, uint32_t n)
 {
-    uint8_t record[RECORD_LEN];
-    uint32_t seq;
-
-    for (seq = first; seq < first + n; seq++) {
-        record_fill(record, seq);
-        send_bytes(fd, record, sizeof(record));
-    }
+    packet_records_send(fd, PACKET_LEN, first, n);
 }
 
 void expect_record(int fd, uint32_t seq)
 {
-    uint8_t record[RECORD_LEN], expected[RECORD_LEN];
-
-    record_fill(expected, seq);
-    g_assert_cmpint(recv(fd, record, sizeof(record), MSG_WAITALL), ==,
-                    sizeof(record));
-    g_assert_cmpuint(ldl_be_p(record + HEAD_LEN), ==, seq);
-    g_assert_cmpmem(record, sizeof(record), expected, sizeof(expected));
+    g_assert_cmpuint(packet_record_receive(fd, PACKET_LEN), ==, seq);
 }
 
 void expect_records(int fd, uint32_t first, uint32_t n)
@@ -147,7 +103,6 @@ void object_del(Rig *r)
                              "'arguments': {'id': 'relay0'}}");
 }
 
-/* @in, @out: what the chardevs are, and @more of the relay's options */
 void rig_start(Rig *r, const void *iothread, const char *in,
                const char *out, const char *more)
 {
@@ -174,8 +129,8 @@ void rig_init_more(Rig *r, const void *iothread, const char *more)
     g_autofree char *in = NULL, *out = NULL;
     int our_in, in_fd, our_out, out_fd;
 
-    our_in = pair_create(&in_fd);
-    our_out = pair_create(&out_fd);
+    our_in = small_pair_create(&in_fd);
+    our_out = small_pair_create(&out_fd);
     in = g_strdup_printf("socket,fd=%d", in_fd);
     out = g_strdup_printf("socket,fd=%d", out_fd);
     rig_start(r, iothread, in, out, more);
@@ -211,19 +166,9 @@ void rig_free(Rig *r)
     g_free(r->err);
 }
 
-/* How often QEMU has written @text to its standard error */
 unsigned count_messages(Rig *r, const char *text)
 {
-    g_autofree char *all = NULL;
-    unsigned count = 0;
-    char *at;
-
-    g_assert_true(g_file_get_contents(r->err, &all, NULL, NULL));
-    g_test_message("looking for \"%s\" in \"%s\"", text, all);
-    for (at = all; (at = strstr(at, text)); at += strlen(text)) {
-        count++;
-    }
-    return count;
+    return count_in_file(r->err, text);
 }
 
 uint64_t get_stat(Rig *r, const char *name)
@@ -237,8 +182,7 @@ uint64_t get_stat(Rig *r, const char *name)
 
 void wait_stat(Rig *r, const char *name, uint64_t at_least)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
 
     while (get_stat(r, name) < at_least) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
@@ -247,26 +191,13 @@ void wait_stat(Rig *r, const char *name, uint64_t at_least)
 
 void wait_nothing_waits(Rig *r)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
 
     while (get_stat(r, "waiting-bytes")) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
     }
 }
 
-void wait_connected(Rig *r, const char *id, bool connected)
-{
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
-    g_autofree char *path = g_strdup_printf("/chardevs/%s", id);
-
-    while (qtest_qom_get_bool(r->qts, path, "connected") != connected) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-    }
-}
-
-/* End the connection of chardev @id, and give it another.  Returns: our end */
 int reconnect(Rig *r, const char *id, int old)
 {
     int ours, theirs;
@@ -274,22 +205,14 @@ int reconnect(Rig *r, const char *id, int old)
     if (old >= 0) {
         close(old);
     }
-    wait_connected(r, id, false);
-    ours = pair_create(&theirs);
-    qtest_qmp_fds_assert_success(r->qts, &theirs, 1, "{'execute': 'getfd', "
-                                 "'arguments': {'fdname': 'new'}}");
-    close(theirs);
-    qtest_qmp_assert_success(r->qts, "{'execute': 'add_client', 'arguments': {"
-                             "'protocol': %s, 'fdname': 'new'}}", id);
+    chardev_wait_connected(r->qts, id, false);
+    ours = small_pair_create(&theirs);
+    chardev_connect(r->qts, id, theirs);
     return ours;
 }
 
 /* --- Nobody reads what comes out --- */
 
-/*
- * Send until there is no room, for good, as long as nobody reads.
- * Returns: the number of bytes, less than @max
- */
 size_t stall(Rig *r, const uint8_t *stream, size_t max)
 {
     size_t sent = STALL_RECORDS * RECORD_LEN;
@@ -305,10 +228,8 @@ size_t stall(Rig *r, const uint8_t *stream, size_t max)
     return sent;
 }
 
-void expect_prompt(Rig *r)
+void add_relay_rows(const char *group, const TestRow *rows, size_t n)
 {
-    int64_t start = g_get_monotonic_time();
-
-    qtest_qmp_assert_success(r->qts, "{'execute': 'query-status'}");
-    g_assert_cmpint(g_get_monotonic_time() - start, <, G_USEC_PER_SEC);
+    add_rows(group, rows, n, "/main-loop", GINT_TO_POINTER(false));
+    add_rows(group, rows, n, "/iothread", GINT_TO_POINTER(true));
 }

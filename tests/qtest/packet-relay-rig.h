@@ -18,10 +18,8 @@
 #ifndef TESTS_QTEST_PACKET_RELAY_RIG_H
 #define TESTS_QTEST_PACKET_RELAY_RIG_H
 
-#include "libqtest.h"
+#include "packet-stream.h"
 
-#define DEADLINE_SEC 10
-#define HEAD_LEN sizeof(uint32_t)
 /* More than the smallest socket buffer holds, so that some are torn */
 #define PACKET_LEN 20000
 #define RECORD_LEN (HEAD_LEN + PACKET_LEN)
@@ -38,9 +36,6 @@ typedef struct Rig {
     int out;    /* our end of "out" */
     char *err;  /* the file that QEMU writes its messages to */
 } Rig;
-
-/* Returns: our end of a pair that holds little of what comes from @theirs */
-int pair_create(int *theirs);
 
 /* Returns: a socket that listens at @path */
 int listener_create(const char *path);
@@ -106,9 +101,6 @@ void wait_stat(Rig *r, const char *name, uint64_t at_least);
 /* Wait until no byte waits in the relay */
 void wait_nothing_waits(Rig *r);
 
-/* Wait until chardev @id has a connection, or has none */
-void wait_connected(Rig *r, const char *id, bool connected);
-
 /*
  * End the connection of chardev @id, whose end here is @old, or -1 if it is
  * closed, and give it another.  Returns: our end
@@ -121,7 +113,7 @@ int reconnect(Rig *r, const char *id, int old);
  */
 size_t stall(Rig *r, const uint8_t *stream, size_t max);
 
-/* The monitor answers within a second */
-void expect_prompt(Rig *r);
+/* Add /@group/NAME/WHERE for each of @n @rows: in the main loop, an iothread */
+void add_relay_rows(const char *group, const TestRow *rows, size_t n);
 
 #endif

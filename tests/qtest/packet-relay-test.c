@@ -114,7 +114,7 @@ static void test_stall(const void *opaque)
 
     rig_init(&r, opaque);
     sent = stall(&r, stream, n * RECORD_LEN);
-    expect_prompt(&r);
+    qemu_expect_prompt(r.qts);
     g_assert_cmpuint(get_stat(&r, "waiting-bytes"), >, 0);
 
     for (seq = 0; seq < n; seq++) {
@@ -140,9 +140,9 @@ static void test_no_reader(const void *opaque)
 
     rig_init(&r, opaque);
     close(r.out);
-    wait_connected(&r, "out", false);
+    chardev_wait_connected(r.qts, "out", false);
     send_records(r.in, 0, 2);
-    expect_prompt(&r);
+    qemu_expect_prompt(r.qts);
     g_assert_cmpuint(get_stat(&r, "records"), ==, 0);
 
     ours = reconnect(&r, "out", -1);
@@ -167,7 +167,7 @@ static void test_hangup(const void *opaque)
     sent = stall(&r, stream, n * RECORD_LEN);
     close(r.in);
     r.in = -1;
-    expect_prompt(&r);
+    qemu_expect_prompt(r.qts);
     r.in = reconnect(&r, "in", -1);
     expect_records(r.out, 0, sent / RECORD_LEN);
     expect_pass(&r, n);
@@ -227,7 +227,7 @@ static void test_remove_partial(const void *opaque)
     /* So that this part was read */
     wait_stat(&r, "records", 1);
     object_del(&r);
-    wait_connected(&r, "in", false);
+    chardev_wait_connected(r.qts, "in", false);
     g_assert_true(qtest_qom_get_bool(r.qts, "/chardevs/out", "connected"));
     rig_free(&r);
 }
@@ -280,8 +280,8 @@ static void test_refuse(const void *opaque)
     Rig r = { };
     QDict *rsp;
 
-    in = pair_create(&in_fd);
-    out = pair_create(&out_fd);
+    in = small_pair_create(&in_fd);
+    out = small_pair_create(&out_fd);
     r.qts = qtest_initf("-nodefaults -machine none -chardev socket,id=in,fd=%d "
                         "-chardev socket,id=out,fd=%d %s", in_fd, out_fd,
                         refusals[i].chardevs);
@@ -325,10 +325,7 @@ static void test_set(const void *opaque)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*func)(const void *opaque);
-    } tests[] = {
+    static const TestRow rows[] = {
         { "pass", test_pass },
         { "talkative", test_talkative },
         { "file", test_file },
@@ -342,19 +339,11 @@ int main(int argc, char **argv)
         { "quit", test_quit },
         { "set", test_set },
     };
-    static const char *const where[] = { "main-loop", "iothread" };
-    int i, t;
+    int i;
 
     signal(SIGPIPE, SIG_IGN);
     g_test_init(&argc, &argv, NULL);
-    for (i = 0; i < ARRAY_SIZE(tests); i++) {
-        for (t = 0; t < ARRAY_SIZE(where); t++) {
-            g_autofree char *path = g_strdup_printf("/packet-relay/%s/%s",
-                                                    tests[i].name, where[t]);
-
-            qtest_add_data_func(path, GINT_TO_POINTER(t), tests[i].func);
-        }
-    }
+    add_relay_rows("packet-relay", rows, ARRAY_SIZE(rows));
     for (i = 0; i < ARRAY_SIZE(refusals); i++) {
         g_autofree char *path = g_strdup_printf("/packet-relay/refuse/%s",
                                                 refusals[i].name);

@@ -8,11 +8,10 @@
  */
 
 #include "qemu/osdep.h"
-#include "libqtest.h"
+#include "packet-stream.h"
 #include "qemu/bswap.h"
 #include "qemu/sockets.h"
 
-#define DEADLINE_SEC 10
 #define MESSAGE "not a packet stream"
 
 typedef struct Reader {
@@ -80,8 +79,7 @@ static void rig_free(Rig *r)
 
 static int connect_to_reader(Rig *r)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
     int fd;
 
     /* A netdev listens some time after QEMU has started */
@@ -93,11 +91,9 @@ static int connect_to_reader(Rig *r)
 
 static int connect_and_send(Rig *r, const void *data, size_t len)
 {
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
     int fd = connect_to_reader(r);
 
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
+    fd_set_deadline(fd);
     g_assert_cmpint(send(fd, data, len, 0), ==, len);
     return fd;
 }
@@ -135,15 +131,7 @@ static void send_half(Rig *r)
 
 static void expect_messages(Rig *r, unsigned expected)
 {
-    g_autofree char *text = NULL;
-    unsigned n = 0;
-    char *p;
-
-    g_assert(g_file_get_contents(r->errors, &text, NULL, NULL));
-    for (p = text; (p = strstr(p, MESSAGE)); p++) {
-        n++;
-    }
-    g_assert_cmpuint(n, ==, expected);
+    g_assert_cmpuint(count_in_file(r->errors, MESSAGE), ==, expected);
 }
 
 static void test_end(const void *opaque)
@@ -179,21 +167,17 @@ static void test_queued(void)
 /* -netdev socket listens at TCP ports only: a descriptor will do. */
 static void test_netdev_socket(void)
 {
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
     static const uint8_t broken[] = { 0xff, 0xff, 0xff, 0xff };
     QTestState *qts;
-    int fds[2];
+    int fd, theirs;
 
-    g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
-    g_assert_cmpint(fcntl(fds[1], F_SETFD, 0), ==, 0);
-    g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
+    fd = pair_create(&theirs);
     qts = qtest_initf("-nodefaults -machine none -netdev socket,id=in,fd=%d "
-                      "-netdev hubport,id=hub0,hubid=0,netdev=in", fds[1]);
-    close(fds[1]);
-    g_assert_cmpint(send(fds[0], broken, sizeof(broken), 0), ==,
+                      "-netdev hubport,id=hub0,hubid=0,netdev=in", theirs);
+    close(theirs);
+    g_assert_cmpint(send(fd, broken, sizeof(broken), 0), ==,
                     sizeof(broken));
-    expect_end(fds[0]);
+    expect_end(fd);
     qtest_quit(qts);
 }
 

@@ -16,14 +16,10 @@
  */
 
 #include "qemu/osdep.h"
-#include "libqtest.h"
-#include "qobject/qdict.h"
-#include "qemu/bswap.h"
+#include "packet-stream.h"
 #include "qemu/sockets.h"
 
-#define DEADLINE_SEC 10
 #define PACKET_LEN 60
-#define RECORD_LEN (sizeof(uint32_t) + PACKET_LEN)
 #define N_PACKETS 20
 #define N_PEERS 20
 
@@ -37,11 +33,9 @@ typedef struct Rig {
 
 static void rig_init(Rig *r, const char *type)
 {
-    int fds[2];
+    int in;
 
-    g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
-    g_assert_cmpint(fcntl(fds[1], F_SETFD, 0), ==, 0);
-    r->in = fds[0];
+    r->in = pair_create(&in);
     r->dir = g_dir_make_tmp("filter-redirector.XXXXXX", NULL);
     g_assert_nonnull(r->dir);
     r->path = g_build_filename(r->dir, "out", NULL);
@@ -53,8 +47,8 @@ static void rig_init(Rig *r, const char *type)
         "-netdev hubport,id=hub1,hubid=0 "
         "-chardev socket,id=out,path=%s,server=on,wait=off "
         "-object %s,id=f0,netdev=in,queue=tx,outdev=out 2>%s",
-        fds[1], r->path, type, r->errors);
-    close(fds[1]);
+        in, r->path, type, r->errors);
+    close(in);
 }
 
 static void rig_free(Rig *r)
@@ -68,48 +62,14 @@ static void rig_free(Rig *r)
     g_free(r->dir);
 }
 
-static uint64_t dropped(Rig *r)
-{
-    QDict *reply = qtest_qmp(r->qts, "{'execute': 'qom-get', 'arguments': {"
-                             "'path': '/objects/f0', "
-                             "'property': 'dropped-packets'}}");
-    uint64_t n;
-
-    g_assert(qdict_haskey(reply, "return"));
-    n = qdict_get_int(reply, "return");
-    qobject_unref(reply);
-    return n;
-}
-
-static void send_packet(Rig *r)
-{
-    uint8_t record[RECORD_LEN] = {};
-
-    stl_be_p(record, PACKET_LEN);
-    g_assert_cmpint(send(r->in, record, sizeof(record), 0), ==,
-                    sizeof(record));
-}
-
 /* Send a packet, and wait until it was dropped */
 static void lose_packet(Rig *r)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
-    uint64_t before = dropped(r);
+    const int64_t end = deadline();
+    uint64_t before = filter_dropped(r->qts);
 
-    send_packet(r);
-    while (dropped(r) == before) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-    }
-}
-
-static void wait_until_connected(Rig *r, bool connected)
-{
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
-
-    while (qtest_qom_get_bool(r->qts, "/chardevs/out", "connected") !=
-           connected) {
+    packet_records_send(r->in, PACKET_LEN, 0, 1);
+    while (filter_dropped(r->qts) == before) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
     }
 }
@@ -117,34 +77,24 @@ static void wait_until_connected(Rig *r, bool connected)
 /* A peer connects, receives a packet, and leaves */
 static void come_and_go(Rig *r)
 {
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
-    uint8_t record[RECORD_LEN];
     int fd = unix_connect(r->path, NULL);
 
     g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
-    wait_until_connected(r, true);
-    send_packet(r);
-    g_assert_cmpint(recv(fd, record, sizeof(record), MSG_WAITALL), ==,
-                    sizeof(record));
+    fd_set_deadline(fd);
+    chardev_wait_connected(r->qts, "out", true);
+    packet_records_send(r->in, PACKET_LEN, 0, 1);
+    packet_record_receive(fd, PACKET_LEN);
     close(fd);
-    wait_until_connected(r, false);
+    chardev_wait_connected(r->qts, "out", false);
 }
 
 static void expect_warnings(Rig *r, unsigned most)
 {
-    g_autofree char *text = NULL;
-    unsigned n = 0;
-    char *p;
+    unsigned n = count_in_file(r->errors, "warning: ");
 
-    g_assert(g_file_get_contents(r->errors, &text, NULL, NULL));
-    for (p = text; (p = strstr(p, "warning: ")); p++) {
-        n++;
-    }
     g_assert_cmpuint(n, >=, 1);
     g_assert_cmpuint(n, <=, most);
-    g_assert_nonnull(strstr(text, "is not connected"));
+    g_assert_cmpuint(count_in_file(r->errors, "is not connected"), >, 0);
 }
 
 /* What is dropped for the same reason is warned about once. */
@@ -157,7 +107,7 @@ static void test_nobody(const void *opaque)
     for (i = 0; i < N_PACKETS; i++) {
         lose_packet(&r);
     }
-    g_assert_cmpuint(dropped(&r), ==, N_PACKETS);
+    g_assert_cmpuint(filter_dropped(r.qts), ==, N_PACKETS);
     expect_warnings(&r, 1);
     rig_free(&r);
 }
@@ -183,17 +133,14 @@ static void test_peers(const void *opaque)
 
 int main(int argc, char **argv)
 {
-    static const char *const types[] = { "filter-redirector", "filter-mirror" };
-    int t;
+    static const TestRow rows[] = {
+        { "closed/nobody", test_nobody },
+        { "closed/peers", test_peers },
+    };
 
     g_test_init(&argc, &argv, NULL);
-    for (t = 0; t < ARRAY_SIZE(types); t++) {
-        g_autofree char *nobody = g_strdup_printf("/%s/closed/nobody",
-                                                  types[t]);
-        g_autofree char *peers = g_strdup_printf("/%s/closed/peers", types[t]);
-
-        qtest_add_data_func(nobody, types[t], test_nobody);
-        qtest_add_data_func(peers, types[t], test_peers);
-    }
+    add_rows("filter-redirector", rows, ARRAY_SIZE(rows), "",
+             "filter-redirector");
+    add_rows("filter-mirror", rows, ARRAY_SIZE(rows), "", "filter-mirror");
     return g_test_run();
 }

@@ -16,14 +16,10 @@
  */
 
 #include "qemu/osdep.h"
-#include "libqtest.h"
-#include "qobject/qdict.h"
-#include "qemu/bswap.h"
-#include "qemu/sockets.h"
+#include "packet-stream.h"
 
-#define DEADLINE_SEC 10
 #define PACKET_LEN 1000
-#define RECORD_LEN (sizeof(uint32_t) + PACKET_LEN)
+#define RECORD_LEN (HEAD_LEN + PACKET_LEN)
 /* Far more than all queues and buffers on the way hold */
 #define N_PACKETS 20000
 
@@ -36,25 +32,12 @@ typedef struct Rig {
     size_t torn;        /* bytes of the next packet that are sent already */
 } Rig;
 
-static int inheritable_pair(int *theirs)
-{
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
-    int fds[2];
-
-    g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
-    g_assert_cmpint(fcntl(fds[1], F_SETFD, 0), ==, 0);
-    g_assert_cmpint(setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
-    *theirs = fds[1];
-    return fds[0];
-}
-
 /* @queue: the filters' queue; with "rx", they see packets in reverse order */
 static void rig_init(Rig *r, const char *queue)
 {
     int in, out;
 
-    *r = (Rig) { .in = inheritable_pair(&in), .out = inheritable_pair(&out) };
+    *r = (Rig) { .in = pair_create(&in), .out = pair_create(&out) };
     r->qts = qtest_initf(
         "-nodefaults -machine none "
         "-netdev hubport,id=hub0,hubid=0 "
@@ -76,17 +59,6 @@ static void rig_free(Rig *r)
     close(r->out);
 }
 
-static void record_fill(uint8_t *record, uint32_t seq)
-{
-    size_t i;
-
-    stl_be_p(record, PACKET_LEN);
-    stl_be_p(record + sizeof(uint32_t), seq);
-    for (i = 2 * sizeof(uint32_t); i < RECORD_LEN; i++) {
-        record[i] = seq * 31 + i;
-    }
-}
-
 /* Send what finds room.  Returns: whether that was anything */
 static bool send_some(Rig *r)
 {
@@ -95,7 +67,7 @@ static bool send_some(Rig *r)
     ssize_t len;
 
     while (r->n_sent < N_PACKETS) {
-        record_fill(record, r->n_sent);
+        packet_record_fill(record, PACKET_LEN, r->n_sent);
         len = send(r->in, record + r->torn, sizeof(record) - r->torn,
                    MSG_DONTWAIT);
         if (len < 0) {
@@ -114,17 +86,8 @@ static bool send_some(Rig *r)
 
 static void receive_next(Rig *r)
 {
-    uint8_t record[RECORD_LEN], expected[RECORD_LEN];
-
-    g_assert_cmpint(recv(r->out, record, sizeof(record), MSG_WAITALL), ==,
-                    sizeof(record));
-    record_fill(expected, r->n_received++);
-    g_assert_cmpmem(record, sizeof(record), expected, sizeof(expected));
-}
-
-static bool is_connected(Rig *r)
-{
-    return qtest_qom_get_bool(r->qts, "/chardevs/in", "connected");
+    g_assert_cmpuint(packet_record_receive(r->out, PACKET_LEN), ==,
+                     r->n_received++);
 }
 
 /* Send until QEMU, whose monitor goes on, has stopped reading */
@@ -133,7 +96,7 @@ static void fill(Rig *r)
     int idle;
 
     for (idle = 0; idle < 10; idle++) {
-        g_assert_true(is_connected(r));
+        g_assert_true(chardev_connected(r->qts, "in"));
         if (send_some(r)) {
             idle = 0;
         }
@@ -161,16 +124,12 @@ static void test_slow(const void *queue)
  */
 static void test_hang_up(void)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
     Rig r;
 
     rig_init(&r, "tx");
     fill(&r);
     g_assert_cmpint(shutdown(r.in, SHUT_RDWR), ==, 0);
-    while (is_connected(&r)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-    }
+    chardev_wait_connected(r.qts, "in", false);
     while (r.n_received < r.n_sent) {
         receive_next(&r);
     }
@@ -179,8 +138,7 @@ static void test_hang_up(void)
 
 static void wait_until_read(Rig *r)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
 
     while (!send_some(r)) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);

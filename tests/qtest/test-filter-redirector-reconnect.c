@@ -17,11 +17,9 @@
  */
 
 #include "qemu/osdep.h"
-#include "libqtest.h"
+#include "packet-stream.h"
 #include "qemu/bswap.h"
 #include "qemu/sockets.h"
-
-#define DEADLINE_SEC 10
 
 typedef struct Redirector {
     QTestState *qts;
@@ -33,15 +31,9 @@ typedef struct Redirector {
 /* Start QEMU with the two filters on a netdev without a guest */
 static void redirector_start(Redirector *rd)
 {
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
-    int out[2];
+    int out;
 
-    g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, out), ==, 0);
-    g_assert_cmpint(fcntl(out[1], F_SETFD, 0), ==, 0);
-    g_assert_cmpint(setsockopt(out[0], SOL_SOCKET, SO_RCVTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
-
-    rd->out = out[0];
+    rd->out = pair_create(&out);
     rd->dir = g_dir_make_tmp("filter-redirector.XXXXXX", NULL);
     g_assert_nonnull(rd->dir);
     rd->path = g_build_filename(rd->dir, "in", NULL);
@@ -53,8 +45,8 @@ static void redirector_start(Redirector *rd)
         "-chardev socket,id=out,fd=%d "
         "-object filter-redirector,id=rd0,netdev=hub0,queue=tx,indev=in "
         "-object filter-redirector,id=rd1,netdev=hub0,queue=tx,outdev=out",
-        rd->path, out[1]);
-    close(out[1]);
+        rd->path, out);
+    close(out);
 }
 
 static void redirector_stop(Redirector *rd)
@@ -69,13 +61,9 @@ static void redirector_stop(Redirector *rd)
 /* Connect to "in" once it takes a connection, and write @len bytes */
 static int client_write(Redirector *rd, const void *data, size_t len)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
     int fd;
 
-    while (qtest_qom_get_bool(rd->qts, "/chardevs/in", "connected")) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-    }
+    chardev_wait_connected(rd->qts, "in", false);
     fd = unix_connect(rd->path, NULL);
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(send(fd, data, len, 0), ==, len);
@@ -85,12 +73,7 @@ static int client_write(Redirector *rd, const void *data, size_t len)
 /* Wait until "in" has its connection, then end it */
 static void client_close(Redirector *rd, int fd)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
-
-    while (!qtest_qom_get_bool(rd->qts, "/chardevs/in", "connected")) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-    }
+    chardev_wait_connected(rd->qts, "in", true);
     close(fd);
 }
 
@@ -100,8 +83,8 @@ static size_t record_fill(uint8_t *record, const char *text)
     size_t len = strlen(text);
 
     stl_be_p(record, len);
-    memcpy(record + sizeof(uint32_t), text, len);
-    return sizeof(uint32_t) + len;
+    memcpy(record + HEAD_LEN, text, len);
+    return HEAD_LEN + len;
 }
 
 /* Check that the next packet that comes out is @text */
@@ -154,8 +137,7 @@ static void test_reconnect_partial(void)
 static void client_write_broken(Redirector *rd)
 {
     static const uint8_t broken[4096] = { 0xff, 0xff, 0xff, 0xff };
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
     int fd = client_write(rd, broken, sizeof(broken));
 
     while (send(fd, broken, sizeof(broken), MSG_NOSIGNAL | MSG_DONTWAIT) > 0 ||
@@ -186,8 +168,7 @@ static void test_reconnect_broken(void)
 static void test_broken_pipe(void)
 {
     static const uint8_t broken[1024 * 1024] = { 0xff, 0xff, 0xff, 0xff };
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
     g_autofree char *dir = g_dir_make_tmp("filter-redirector.XXXXXX", NULL);
     g_autofree char *path = g_build_filename(dir, "pipe", NULL);
     g_autofree char *in = g_strconcat(path, ".in", NULL);

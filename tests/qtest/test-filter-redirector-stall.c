@@ -16,15 +16,12 @@
  */
 
 #include "qemu/osdep.h"
-#include "libqtest.h"
-#include "qobject/qdict.h"
-#include "qemu/bswap.h"
+#include "packet-stream.h"
 #include "qemu/sockets.h"
 
-#define DEADLINE_SEC 10
 /* More than the smallest socket buffer holds, so that some are torn */
 #define PACKET_LEN 20000
-#define RECORD_LEN (sizeof(uint32_t) + PACKET_LEN)
+#define RECORD_LEN (HEAD_LEN + PACKET_LEN)
 #define QUEUE_MAX (4 * 1024 * 1024)
 /* More than the queue and the socket's buffers hold */
 #define N_PACKETS (2 * QUEUE_MAX / PACKET_LEN)
@@ -35,33 +32,12 @@ typedef struct Rig {
     int out;    /* our end of "out" */
 } Rig;
 
-static void set_deadline(int fd)
-{
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
-
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO,
-                               &tv, sizeof(tv)), ==, 0);
-}
-
-static int inheritable_pair(int *theirs)
-{
-    int fds[2];
-
-    g_assert_cmpint(qemu_socketpair(PF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
-    g_assert_cmpint(fcntl(fds[1], F_SETFD, 0), ==, 0);
-    set_deadline(fds[0]);
-    *theirs = fds[1];
-    return fds[0];
-}
-
 /* @out: the options of the chardev "out", which r->out is the other end of */
 static void rig_start(Rig *r, const char *type, const char *out)
 {
     int in;
 
-    r->in = inheritable_pair(&in);
+    r->in = pair_create(&in);
     r->qts = qtest_initf(
         "-nodefaults -machine none "
         "-netdev stream,id=in,server=off,addr.type=fd,addr.str=%d "
@@ -76,11 +52,9 @@ static void rig_start(Rig *r, const char *type, const char *out)
 static void rig_init(Rig *r, const char *type)
 {
     g_autofree char *options = NULL;
-    int out, least = 1;
+    int out;
 
-    r->out = inheritable_pair(&out);
-    g_assert_cmpint(setsockopt(out, SOL_SOCKET, SO_SNDBUF,
-                               &least, sizeof(least)), ==, 0);
+    r->out = small_pair_create(&out);
     options = g_strdup_printf("socket,fd=%d", out);
     rig_start(r, type, options);
     close(out);
@@ -96,7 +70,7 @@ static void rig_init_udp(Rig *r, const char *type)
     g_autofree char *options = NULL;
 
     r->out = qemu_socket(AF_INET, SOCK_DGRAM, 0);
-    set_deadline(r->out);
+    fd_set_deadline(r->out);
     g_assert_cmpint(bind(r->out, (struct sockaddr *)&addr, len), ==, 0);
     g_assert_cmpint(getsockname(r->out, (struct sockaddr *)&addr, &len),
                     ==, 0);
@@ -112,66 +86,26 @@ static void rig_free(Rig *r)
     close(r->out);
 }
 
-static void record_fill(uint8_t *record, uint32_t seq)
-{
-    size_t i;
-
-    stl_be_p(record, PACKET_LEN);
-    stl_be_p(record + sizeof(uint32_t), seq);
-    for (i = 2 * sizeof(uint32_t); i < RECORD_LEN; i++) {
-        record[i] = seq * 31 + i;
-    }
-}
-
 static void send_packets(Rig *r, uint32_t first, uint32_t n)
 {
-    uint8_t record[RECORD_LEN];
-    uint32_t seq;
-
-    for (seq = first; seq < first + n; seq++) {
-        record_fill(record, seq);
-        g_assert_cmpint(send(r->in, record, sizeof(record), 0), ==,
-                        sizeof(record));
-    }
+    packet_records_send(r->in, PACKET_LEN, first, n);
 }
 
 /* Returns: the number of the next packet, which is whole */
 static uint32_t expect_packet(Rig *r)
 {
-    uint8_t record[RECORD_LEN], expected[RECORD_LEN];
-    uint32_t seq;
-
-    g_assert_cmpint(recv(r->out, record, sizeof(record), MSG_WAITALL), ==,
-                    sizeof(record));
-    seq = ldl_be_p(record + sizeof(uint32_t));
-    record_fill(expected, seq);
-    g_assert_cmpmem(record, sizeof(record), expected, sizeof(expected));
-    return seq;
-}
-
-static uint64_t dropped(Rig *r)
-{
-    QDict *reply = qtest_qmp(r->qts, "{'execute': 'qom-get', 'arguments': {"
-                             "'path': '/objects/f0', "
-                             "'property': 'dropped-packets'}}");
-    uint64_t n;
-
-    g_assert(qdict_haskey(reply, "return"));
-    n = qdict_get_int(reply, "return");
-    qobject_unref(reply);
-    return n;
+    return packet_record_receive(r->out, PACKET_LEN);
 }
 
 /* Send more than can wait; QEMU goes on, and what is lost is counted. */
 static uint32_t stall(Rig *r)
 {
-    const int64_t end = g_get_monotonic_time() +
-                        DEADLINE_SEC * G_TIME_SPAN_SECOND;
+    const int64_t end = deadline();
     uint64_t n, before = 0;
 
     send_packets(r, 0, N_PACKETS);
     /* All of it was looked at when nothing is lost any more */
-    while ((n = dropped(r)) == 0 || n != before) {
+    while ((n = filter_dropped(r->qts)) == 0 || n != before) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
         before = n;
         g_usleep(20 * 1000);
@@ -193,7 +127,7 @@ static void test_late(const void *opaque)
     }
     send_packets(&r, N_PACKETS, 1);
     g_assert_cmpuint(expect_packet(&r), ==, N_PACKETS);
-    g_assert_cmpuint(dropped(&r), ==, N_PACKETS - kept);
+    g_assert_cmpuint(filter_dropped(r.qts), ==, N_PACKETS - kept);
     rig_free(&r);
 }
 
@@ -224,7 +158,7 @@ static void test_remove(const void *opaque)
     rig_init(&r, opaque);
     stall(&r);
     object_del(&r);
-    g_assert_false(qtest_qom_get_bool(r.qts, "/chardevs/out", "connected"));
+    g_assert_false(chardev_connected(r.qts, "out"));
     do {
         len = recv(r.out, record, sizeof(record), MSG_WAITALL);
     } while (len == sizeof(record));
@@ -256,16 +190,9 @@ static void test_reconnect(const void *opaque)
     rig_init(&r, opaque);
     stall(&r);
     close(r.out);
-    while (qtest_qom_get_bool(r.qts, "/chardevs/out", "connected")) {
-        continue;
-    }
-
-    r.out = inheritable_pair(&out);
-    qtest_qmp_fds_assert_success(r.qts, &out, 1, "{'execute': 'getfd', "
-                                 "'arguments': {'fdname': 'new'}}");
-    close(out);
-    qtest_qmp_assert_success(r.qts, "{'execute': 'add_client', 'arguments': {"
-                             "'protocol': 'out', 'fdname': 'new'}}");
+    chardev_wait_connected(r.qts, "out", false);
+    r.out = pair_create(&out);
+    chardev_connect(r.qts, "out", out);
     send_packets(&r, N_PACKETS, 1);
     g_assert_cmpuint(expect_packet(&r), ==, N_PACKETS);
     rig_free(&r);
@@ -280,7 +207,7 @@ static void test_datagrams(const void *opaque)
 
     rig_init_udp(&r, opaque);
     for (seq = 0; seq < ARRAY_SIZE(records); seq++) {
-        record_fill(records[seq], seq);
+        packet_record_fill(records[seq], PACKET_LEN, seq);
     }
     g_assert_cmpint(send(r.in, records, sizeof(records), 0), ==,
                     sizeof(records));
@@ -292,27 +219,17 @@ static void test_datagrams(const void *opaque)
 
 int main(int argc, char **argv)
 {
-    static const char *const types[] = { "filter-redirector", "filter-mirror" };
-    static const struct {
-        const char *name;
-        void (*func)(const void *opaque);
-    } tests[] = {
-        { "late", test_late },
-        { "remove", test_remove },
-        { "replace", test_replace },
-        { "reconnect", test_reconnect },
-        { "datagrams", test_datagrams },
+    static const TestRow rows[] = {
+        { "stall/late", test_late },
+        { "stall/remove", test_remove },
+        { "stall/replace", test_replace },
+        { "stall/reconnect", test_reconnect },
+        { "stall/datagrams", test_datagrams },
     };
-    int t, i;
 
     g_test_init(&argc, &argv, NULL);
-    for (t = 0; t < ARRAY_SIZE(types); t++) {
-        for (i = 0; i < ARRAY_SIZE(tests); i++) {
-            g_autofree char *path = g_strdup_printf("/%s/stall/%s", types[t],
-                                                    tests[i].name);
-
-            qtest_add_data_func(path, types[t], tests[i].func);
-        }
-    }
+    add_rows("filter-redirector", rows, ARRAY_SIZE(rows), "",
+             "filter-redirector");
+    add_rows("filter-mirror", rows, ARRAY_SIZE(rows), "", "filter-mirror");
     return g_test_run();
 }

@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
@@ -185,13 +184,26 @@ void link_set_up(const char *ifname, bool up)
     g_assert_cmpint(link_do(&req), ==, 0);
 }
 
-void link_set_mtu(const char *ifname, uint32_t mtu)
+static void link_change(const char *ifname, unsigned short type,
+                        const void *value, size_t len)
 {
     LinkRequest req;
 
     link_request(&req, RTM_NEWLINK, 0, ifname);
-    link_put(&req, IFLA_MTU, &mtu, sizeof(mtu));
+    link_put(&req, type, value, len);
     g_assert_cmpint(link_do(&req), ==, 0);
+}
+
+void link_set_mtu(const char *ifname, uint32_t mtu)
+{
+    link_change(ifname, IFLA_MTU, &mtu, sizeof(mtu));
+}
+
+void link_set_dormant(const char *ifname)
+{
+    const uint8_t mode = 1; /* a supplicant sets it up, when it is ready */
+
+    link_change(ifname, IFLA_LINKMODE, &mode, sizeof(mode));
 }
 
 void link_rename(const char *ifname, const char *name)
@@ -200,16 +212,6 @@ void link_rename(const char *ifname, const char *name)
 
     link_request(&req, RTM_NEWLINK, 0, name);
     req.ifi.ifi_index = if_nametoindex(ifname);
-    g_assert_cmpint(link_do(&req), ==, 0);
-}
-
-void link_set_dormant(const char *ifname)
-{
-    const uint8_t mode = 1; /* a supplicant sets it up, when it is ready */
-    LinkRequest req;
-
-    link_request(&req, RTM_NEWLINK, 0, ifname);
-    link_put(&req, IFLA_LINKMODE, &mode, sizeof(mode));
     g_assert_cmpint(link_do(&req), ==, 0);
 }
 
@@ -299,198 +301,7 @@ void veth_add(const char *ifname, const char *peer)
     veth_bring_up(ifname, peer);
 }
 
-static int link_set_tbf(const char *ifname, int flags, uint32_t rate,
-                        uint32_t burst, uint32_t limit)
-{
-    const struct tc_tbf_qopt opt = {
-        .rate.linklayer = TC_LINKLAYER_ETHERNET,
-        .rate.rate = rate,
-        .limit = limit,
-    };
-    LinkRequest req = {
-        .nh.nlmsg_len = NLMSG_LENGTH(sizeof(struct tcmsg)),
-        .nh.nlmsg_type = RTM_NEWQDISC,
-        .nh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags,
-        .tc.tcm_ifindex = if_nametoindex(ifname),
-        .tc.tcm_parent = TC_H_ROOT,
-    };
-    struct rtattr *options;
-
-    link_put_string(&req, TCA_KIND, "tbf");
-    options = link_begin(&req, TCA_OPTIONS);
-    link_put(&req, TCA_TBF_PARMS, &opt, sizeof(opt));
-    link_put(&req, TCA_TBF_BURST, &burst, sizeof(burst));
-    link_end(&req, options);
-    return link_do(&req);
-}
-
-int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
-                 uint32_t limit)
-{
-    return link_set_tbf(ifname, NLM_F_CREATE | NLM_F_EXCL, rate, burst,
-                        limit);
-}
-
-int link_add_bfifo(const char *ifname, uint32_t limit)
-{
-    const struct tc_fifo_qopt opt = { .limit = limit };
-    LinkRequest req = {
-        .nh.nlmsg_len = NLMSG_LENGTH(sizeof(struct tcmsg)),
-        .nh.nlmsg_type = RTM_NEWQDISC,
-        .nh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
-                          NLM_F_EXCL,
-        .tc.tcm_ifindex = if_nametoindex(ifname),
-        .tc.tcm_parent = TC_H_ROOT,
-    };
-
-    link_put_string(&req, TCA_KIND, "bfifo");
-    link_put(&req, TCA_OPTIONS, &opt, sizeof(opt));
-    return link_do(&req);
-}
-
-void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,
-                     uint32_t limit)
-{
-    g_assert_cmpint(link_set_tbf(ifname, 0, rate, burst, limit), ==, 0);
-}
-
-/*
- * Sockets
- */
-
-int packet_socket(int type)
-{
-    int fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
-
-    g_assert_cmpint(fd, >=, 0);
-    return fd;
-}
-
-bool packet_socket_knows(int level, int option)
-{
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-    uint64_t value;
-    socklen_t len = sizeof(value);
-    bool known = getsockopt(fd, level, option, &value, &len) == 0;
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    return known;
-}
-
-/*
- * Pass on those frames of which the kernel knows that the word, or byte, at
- * @offset is @value, or those of which it is not.
- */
-static void packet_filter(int fd, int offset, uint32_t value, bool pass)
-{
-    uint16_t size = offset == SKF_AD_PKTTYPE ? BPF_B : BPF_W;
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | size | BPF_ABS, SKF_AD_OFF + offset),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, !pass, pass),
-        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-    };
-    struct sock_fprog prog = { .len = ARRAY_SIZE(filter), .filter = filter };
-
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
-                               sizeof(prog)), ==, 0);
-}
-
-int packet_socket_hearing(PacketHearing hearing)
-{
-    int fd = packet_socket(SOCK_RAW), on = 1;
-
-    switch (hearing) {
-    case HEAR_BOTH:
-        break;
-    case HEAR_INCOMING:
-    case HEAR_OUTGOING:
-        packet_filter(fd, SKF_AD_PKTTYPE, PACKET_OUTGOING,
-                      hearing == HEAR_OUTGOING);
-        break;
-    case HEAR_BUT_OUTGOING:
-        g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING,
-                                   &on, sizeof(on)), ==, 0);
-        break;
-    case HEAR_UNMARKED:
-        packet_filter(fd, SKF_AD_MARK, TEST_MARK, false);
-        break;
-    }
-    return fd;
-}
-
-void packet_bind(int fd, const char *ifname, uint16_t proto)
-{
-    struct sockaddr_ll sll = {
-        .sll_family = AF_PACKET,
-        .sll_protocol = htons(proto),
-        .sll_ifindex = if_nametoindex(ifname),
-    };
-
-    g_assert_cmpint(sll.sll_ifindex, >, 0);
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&sll, sizeof(sll)), ==, 0);
-}
-
-int packet_open(const char *ifname, uint16_t proto)
-{
-    int fd = packet_socket(SOCK_RAW);
-
-    packet_bind(fd, ifname, proto);
-    return fd;
-}
-
-int packet_endpoint(const char *ifname, uint16_t proto)
-{
-    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
-    int fd = packet_open(ifname, proto);
-
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)),
-                    ==, 0);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)),
-                    ==, 0);
-    return fd;
-}
-
-/*
- * Sockets that a chardev may be given
- */
-
-int open_good(void)
-{
-    return packet_open("lo", ETH_P_ALL);
-}
-
-int open_protocol_0(void)
-{
-    return packet_open("lo", 0);
-}
-
-int open_dgram(void)
-{
-    int fd = packet_socket(SOCK_DGRAM);
-
-    packet_bind(fd, "lo", ETH_P_ALL);
-    return fd;
-}
-
-int open_unbound(void)
-{
-    return packet_socket(SOCK_RAW);
-}
-
-int open_removed(void)
-{
-    int fd;
-
-    g_assert_cmpint(veth_create("removed0", "removed1"), ==, 0);
-    fd = packet_open("removed0", ETH_P_ALL);
-    link_remove("removed0");
-    return fd;
-}
-
-static int tun_create(const char *ifname, short flags)
+int tun_create(const char *ifname, short flags)
 {
     struct ifreq ifr = { .ifr_flags = flags };
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
@@ -517,46 +328,164 @@ int tap_create(const char *ifname, bool vnet_hdr)
     return fd;
 }
 
-int open_tun(void)
+/* Start a request about the queueing discipline of @ifname. */
+static void qdisc_request(LinkRequest *req, int flags, const char *ifname,
+                          const char *kind)
 {
-    static int tun = -1; /* the interface lasts as long as this process */
-
-    if (tun < 0) {
-        tun = tun_create("tun0", IFF_TUN);
-    }
-    return tun < 0 ? -1 : packet_open("tun0", ETH_P_ALL);
+    *req = (LinkRequest) {
+        .nh.nlmsg_len = NLMSG_LENGTH(sizeof(struct tcmsg)),
+        .nh.nlmsg_type = RTM_NEWQDISC,
+        .nh.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags,
+        .tc.tcm_ifindex = if_nametoindex(ifname),
+        .tc.tcm_parent = TC_H_ROOT,
+    };
+    link_put_string(req, TCA_KIND, kind);
 }
 
-static void packet_add_ring(int fd, int option)
+static int link_set_tbf(const char *ifname, int flags, uint32_t rate,
+                        uint32_t burst, uint32_t limit)
 {
-    struct tpacket_req req = {
-        .tp_block_size = 64 * KiB,
-        .tp_block_nr = 1,
-        .tp_frame_size = 2 * KiB,
-        .tp_frame_nr = 32,
+    const struct tc_tbf_qopt opt = {
+        .rate.linklayer = TC_LINKLAYER_ETHERNET,
+        .rate.rate = rate,
+        .limit = limit,
     };
+    struct rtattr *options;
+    LinkRequest req;
 
-    g_assert_cmpint(setsockopt(fd, SOL_PACKET, option, &req, sizeof(req)),
+    qdisc_request(&req, flags, ifname, "tbf");
+    options = link_begin(&req, TCA_OPTIONS);
+    link_put(&req, TCA_TBF_PARMS, &opt, sizeof(opt));
+    link_put(&req, TCA_TBF_BURST, &burst, sizeof(burst));
+    link_end(&req, options);
+    return link_do(&req);
+}
+
+int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
+                 uint32_t limit)
+{
+    return link_set_tbf(ifname, NLM_F_CREATE | NLM_F_EXCL, rate, burst,
+                        limit);
+}
+
+int link_add_bfifo(const char *ifname, uint32_t limit)
+{
+    const struct tc_fifo_qopt opt = { .limit = limit };
+    LinkRequest req;
+
+    qdisc_request(&req, NLM_F_CREATE | NLM_F_EXCL, ifname, "bfifo");
+    link_put(&req, TCA_OPTIONS, &opt, sizeof(opt));
+    return link_do(&req);
+}
+
+void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,
+                     uint32_t limit)
+{
+    g_assert_cmpint(link_set_tbf(ifname, 0, rate, burst, limit), ==, 0);
+}
+
+/*
+ * Sockets
+ */
+
+void socket_set_int(int fd, int level, int option, int value)
+{
+    g_assert_cmpint(setsockopt(fd, level, option, &value, sizeof(value)),
                     ==, 0);
 }
 
-int open_rx_ring(void)
+int socket_get_int(int fd, int option)
 {
-    int fd = open_good();
+    int value;
+    socklen_t len = sizeof(value);
 
-    packet_add_ring(fd, PACKET_RX_RING);
+    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, option, &value, &len), ==, 0);
+    return value;
+}
+
+unsigned count_fds(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", pid);
+    GDir *dir = g_dir_open(path, 0, NULL);
+    unsigned count = 0;
+
+    g_assert_nonnull(dir);
+    while (g_dir_read_name(dir)) {
+        count++;
+    }
+    g_dir_close(dir);
+    return count;
+}
+
+int packet_socket(int type)
+{
+    int fd = socket(AF_PACKET, type | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(fd, >=, 0);
     return fd;
 }
 
-int open_tx_ring(void)
+bool packet_socket_knows(int level, int option)
 {
-    int fd = open_good();
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    uint64_t value;
+    socklen_t len = sizeof(value);
+    bool known = getsockopt(fd, level, option, &value, &len) == 0;
 
-    packet_add_ring(fd, PACKET_TX_RING);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return known;
+}
+
+void packet_set_vnet_hdr(int fd)
+{
+    socket_set_int(fd, SOL_PACKET, PACKET_VNET_HDR, 1);
+}
+
+bool packet_has_ring(int fd)
+{
+    int version = TPACKET_V2;
+
+    /* With a ring, the version can't be set, not even to what it is */
+    return setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version,
+                      sizeof(version)) < 0;
+}
+
+void packet_bind(int fd, const char *ifname, uint16_t proto)
+{
+    struct sockaddr_ll sll = {
+        .sll_family = AF_PACKET,
+        .sll_protocol = htons(proto),
+        .sll_ifindex = if_nametoindex(ifname),
+    };
+
+    g_assert_cmpint(sll.sll_ifindex, >, 0);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&sll, sizeof(sll)), ==, 0);
+}
+
+int packet_open(const char *ifname, uint16_t proto)
+{
+    int fd = packet_socket(SOCK_RAW);
+
+    packet_bind(fd, ifname, proto);
     return fd;
 }
 
-int open_file(void)
+void socket_set_deadline(int fd)
 {
-    return open("/dev/null", O_RDWR | O_CLOEXEC);
+    const struct timeval tv = { .tv_sec = DEADLINE_SEC };
+
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)),
+                    ==, 0);
+    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)),
+                    ==, 0);
+}
+
+int packet_endpoint(const char *ifname, uint16_t proto)
+{
+    int fd = packet_open(ifname, proto);
+
+    socket_set_deadline(fd);
+    return fd;
 }

@@ -11,6 +11,21 @@
 /* An ethertype that nothing but a test sends (IEEE 802 Local Experimental) */
 #define TEST_ETHERTYPE 0x88b5
 
+/* Linux 4.20 */
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
+/* Linux 5.14 */
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+
+/* Linux 6.4 */
+#ifndef PACKET_VNET_HDR_SZ
+#define PACKET_VNET_HDR_SZ 24
+#endif
+
 /**
  * netns_skip_reason:
  *
@@ -88,6 +103,16 @@ void veth_bring_up(const char *ifname, const char *peer);
 void veth_add(const char *ifname, const char *peer);
 
 /**
+ * tun_create:
+ * @ifname: an interface to create, which is down
+ * @flags: of TUNSETIFF
+ *
+ * Returns: the descriptor that it lasts as long as, or -1 if this system does
+ * not let one have it.
+ */
+int tun_create(const char *ifname, short flags);
+
+/**
  * tap_create:
  * @ifname: an interface to create, which is down
  * @vnet_hdr: whether what is read and written has a vnet header of 10 bytes
@@ -137,6 +162,40 @@ void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,
                      uint32_t limit);
 
 /**
+ * socket_set_int:
+ * @fd: a socket
+ * @level: SOL_SOCKET or SOL_PACKET
+ * @option: an option of it
+ * @value: what it is to be
+ */
+void socket_set_int(int fd, int level, int option, int value);
+
+/**
+ * socket_get_int:
+ * @fd: a socket
+ * @option: an option of SOL_SOCKET
+ *
+ * Returns: its value.
+ */
+int socket_get_int(int fd, int option);
+
+/**
+ * socket_set_deadline:
+ * @fd: a socket
+ *
+ * Have calls that block fail when nothing happens for 10 seconds.
+ */
+void socket_set_deadline(int fd);
+
+/**
+ * count_fds:
+ * @pid: a process
+ *
+ * Returns: how many descriptors it has, and one more if it is this one.
+ */
+unsigned count_fds(pid_t pid);
+
+/**
  * packet_socket:
  * @type: SOCK_RAW or SOCK_DGRAM
  *
@@ -153,25 +212,19 @@ int packet_socket(int type);
  */
 bool packet_socket_knows(int level, int option);
 
-/* SO_MARK of a socket whose frames HEAR_UNMARKED does not hear */
-#define TEST_MARK 0xaf
-
-/* Which frames of its interface a socket is to hear */
-typedef enum PacketHearing {
-    HEAR_BOTH,
-    HEAR_INCOMING,      /* by a filter */
-    HEAR_OUTGOING,      /* by a filter */
-    HEAR_BUT_OUTGOING,  /* by PACKET_IGNORE_OUTGOING */
-    HEAR_UNMARKED,      /* by a filter: what has not TEST_MARK */
-} PacketHearing;
+/**
+ * packet_set_vnet_hdr:
+ * @fd: a packet socket, whose frames are to have vnet headers of 10 bytes
+ */
+void packet_set_vnet_hdr(int fd);
 
 /**
- * packet_socket_hearing:
- * @hearing: what it is to hear
+ * packet_has_ring:
+ * @fd: a packet socket
  *
- * Returns: a packet socket, to be bound yet, opened as is recommended.
+ * Returns: whether it has a receive or transmit ring.
  */
-int packet_socket_hearing(PacketHearing hearing);
+bool packet_has_ring(int fd);
 
 /**
  * packet_bind:
@@ -199,37 +252,5 @@ int packet_open(const char *ifname, uint16_t proto);
  * nothing happens for 10 seconds.
  */
 int packet_endpoint(const char *ifname, uint16_t proto);
-
-/*
- * Sockets that a chardev may be given.  Each opens one; -1 means that this
- * system does not let one have it.
- */
-
-/* One on loopback, as QEMU expects it */
-int open_good(void);
-
-/* One that hears nothing */
-int open_protocol_0(void);
-
-/* One that strips the link layer header */
-int open_dgram(void);
-
-/* One that was not bound to an interface */
-int open_unbound(void);
-
-/* One whose interface is gone */
-int open_removed(void);
-
-/* One on an interface without link layer header */
-int open_tun(void);
-
-/* One with a receive ring */
-int open_rx_ring(void);
-
-/* One with a transmit ring */
-int open_tx_ring(void);
-
-/* Something else than a socket */
-int open_file(void);
 
 #endif

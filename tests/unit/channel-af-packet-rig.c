@@ -1,29 +1,52 @@
 /*
- * Unit test helpers: an af-packet channel, and the far end of its interface
+ * Test helpers: a channel between AF_PACKET frames and records, and a far end
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
-#include <poll.h>
+#include <net/if.h>
 #include "io/channel-socket.h"
-#include "qapi/error.h"
-#include "qemu/main-loop.h"
-#include "qemu/module.h"
+#include "qemu/bswap.h"
 #include "qemu/sockets.h"
+#include "standard-headers/linux/virtio_net.h"
 #include "channel-af-packet-rig.h"
-
-static const char *skip_reason;
 
 const size_t frame_lens[] = { 14, 60, 15, 1514, 61, 333, 14, 1513 };
 
+int rig_open(Rig *r, ChardevSocketAfPacketMode mode, uint16_t proto)
+{
+    *r = (Rig) { .mode = mode };
+    veth_add(IFNAME, PEER);
+    r->peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    return packet_open(IFNAME, proto);
+}
+
+int rig_open_tap(Rig *r, size_t vnet_hdr_len)
+{
+    int fd;
+
+    *r = (Rig) { .mode = CAPTURE, .tap = true, .vnet_hdr_len = vnet_hdr_len };
+    r->peer = tap_create(IFNAME, true);
+    if (r->peer < 0) {
+        g_test_skip("no /dev/net/tun to make such a frame with");
+        return -1;
+    }
+    link_set_up(IFNAME, true);
+    fd = packet_open(IFNAME, ETH_P_ALL);
+    if (vnet_hdr_len) {
+        packet_set_vnet_hdr(fd);
+    }
+    return fd;
+}
+
 void rig_connect(Rig *r, int fd, const ChardevAfPacketStats *totals)
 {
+    const ChardevAfPacketStats none = {};
     QIOChannelSocket *sioc = qio_channel_socket_new_fd(fd, &error_abort);
 
     r->fd = fd;
-    r->ioc = qio_channel_af_packet_new(sioc, r->mode, "test", totals);
+    r->ioc = qio_channel_af_packet_new(sioc, r->mode, "test",
+                                       totals ? totals : &none);
     r->base = QIO_CHANNEL(r->ioc);
     object_unref(OBJECT(sioc));
     qio_channel_af_packet_attach(r->ioc, NULL);
@@ -31,35 +54,40 @@ void rig_connect(Rig *r, int fd, const ChardevAfPacketStats *totals)
 
 void rig_init(Rig *r, ChardevSocketAfPacketMode mode, uint16_t proto)
 {
-    *r = (Rig) { .mode = mode };
-    veth_add(IFNAME, PEER);
-    r->peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    rig_connect(r, packet_open(IFNAME, proto), &(ChardevAfPacketStats) {});
+    rig_connect(r, rig_open(r, mode, proto), NULL);
 }
 
-uint16_t usual_proto(ChardevSocketAfPacketMode mode)
+bool rig_init_slow(Rig *r, uint32_t rate, uint32_t burst, uint32_t limit)
 {
-    return mode == INJECT ? 0 : TEST_ETHERTYPE;
+    rig_init(r, INJECT, 0);
+    if (link_add_tbf(IFNAME, rate, burst, limit) < 0) {
+        g_test_skip("the kernel has no token bucket filter");
+        rig_free(r);
+        return false;
+    }
+    return true;
 }
 
 void rig_disconnect(Rig *r)
 {
     qio_channel_close(r->base, &error_abort);
     object_unref(OBJECT(r->ioc));
-}
-
-void rig_free_after_removal(Rig *r)
-{
-    rig_disconnect(r);
-    close(r->peer);
     /* What remains in the main loop keeps nothing alive */
     g_assert_cmpint(fcntl(r->fd, F_GETFD), <, 0);
+    r->ioc = NULL;
 }
 
 void rig_free(Rig *r)
 {
-    rig_free_after_removal(r);
-    link_remove(IFNAME);
+    if (r->ioc) {
+        rig_disconnect(r);
+    }
+    if (r->peer > 0) {
+        close(r->peer);
+    }
+    if (if_nametoindex(IFNAME)) {
+        link_remove(IFNAME);
+    }
 }
 
 ChardevAfPacketStats rig_stats(Rig *r)
@@ -78,10 +106,9 @@ uint64_t all_dropped(const ChardevAfPacketStats *s)
            s->dropped_queue_full + s->dropped_link_down + s->dropped_detach;
 }
 
-gboolean rig_tick(gpointer opaque)
-{
-    return G_SOURCE_CONTINUE;
-}
+/*
+ * Main loop
+ */
 
 static gboolean on_ready(QIOChannel *ioc, GIOCondition condition,
                          gpointer opaque)
@@ -91,65 +118,69 @@ static gboolean on_ready(QIOChannel *ioc, GIOCondition condition,
     return G_SOURCE_CONTINUE;
 }
 
-GIOCondition rig_wait(Rig *r, GIOCondition condition, int64_t usec)
+static GSource *rig_watch(Rig *r, GIOCondition condition, GIOCondition *ready)
 {
-    int64_t end = g_get_monotonic_time() + usec;
-    GIOCondition ready = 0;
     GSource *watch = qio_channel_create_watch(r->base, condition);
-    guint tick = g_timeout_add(10, rig_tick, NULL);
 
-    g_source_set_callback(watch, (GSourceFunc)on_ready, &ready, NULL);
+    g_source_set_callback(watch, (GSourceFunc)on_ready, ready, NULL);
     g_source_attach(watch, NULL);
-    while (!ready && g_get_monotonic_time() < end) {
-        g_main_context_iteration(NULL, true);
-    }
+    return watch;
+}
+
+static void end_watch(GSource *watch)
+{
     g_source_destroy(watch);
     g_source_unref(watch);
-    g_source_remove(tick);
+}
+
+/* Run the main loop, without spinning, for @usec or until it is ready. */
+static void wait_ready(const GIOCondition *ready, int64_t usec)
+{
+    int64_t end = deadline_in(usec);
+    int n = 0;
+
+    while (!*ready && main_loop_step(end)) {
+        n++;
+    }
+    if (!*ready) {
+        g_assert_cmpint(n, <, usec / 2000);
+    }
+}
+
+GIOCondition rig_wait(Rig *r, GIOCondition condition, int64_t usec)
+{
+    GIOCondition ready = 0;
+    GSource *watch = rig_watch(r, condition, &ready);
+
+    wait_ready(&ready, usec);
+    end_watch(watch);
     return ready;
 }
 
 void rig_assert_idle(Rig *r)
 {
     GIOCondition ready = 0;
-    GSource *in = qio_channel_create_watch(r->base, G_IO_IN);
-    GSource *hup = qio_channel_create_watch(r->base, G_IO_HUP);
-    int64_t end = g_get_monotonic_time() + A_WHILE;
-    guint tick = g_timeout_add(10, rig_tick, NULL);
-    int n = 0;
+    GSource *in = rig_watch(r, G_IO_IN, &ready);
+    GSource *hup = rig_watch(r, G_IO_HUP, &ready);
 
-    g_source_set_callback(in, (GSourceFunc)on_ready, &ready, NULL);
-    g_source_set_callback(hup, (GSourceFunc)on_ready, &ready, NULL);
-    g_source_attach(in, NULL);
-    g_source_attach(hup, NULL);
-    while (g_get_monotonic_time() < end) {
-        g_main_context_iteration(NULL, true);
-        n++;
-    }
+    wait_ready(&ready, A_WHILE);
     g_assert_cmpint(ready, ==, 0);
-    /* The tick alone comes 6 times */
-    g_assert_cmpint(n, <, 30);
-
-    g_source_destroy(in);
-    g_source_unref(in);
-    g_source_destroy(hup);
-    g_source_unref(hup);
-    g_source_remove(tick);
+    end_watch(in);
+    end_watch(hup);
 }
 
-void rig_wait_stats(Rig *r, RigPredicate *predicate, uint64_t value)
+void rig_wait_sent(Rig *r, uint64_t n)
 {
-    int64_t end = g_get_monotonic_time() + DEADLINE;
-    guint tick = g_timeout_add(1, rig_tick, NULL);
-    ChardevAfPacketStats stats = rig_stats(r);
+    int64_t end = deadline_in(DEADLINE);
 
-    while (!predicate(&stats, value)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_main_context_iteration(NULL, true);
-        stats = rig_stats(r);
+    while (rig_stats(r).frames < n) {
+        g_assert_true(main_loop_step(end));
     }
-    g_source_remove(tick);
 }
+
+/*
+ * Frames and records
+ */
 
 static const uint8_t test_mac[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
                                     2, 't', 'e', 's', 't' };
@@ -160,29 +191,45 @@ void put_frame(uint8_t *frame, size_t len, int seq)
 
     memcpy(frame, test_mac, sizeof(test_mac));
     frame[11] = seq;
-    frame[12] = TEST_ETHERTYPE >> 8;
-    frame[13] = TEST_ETHERTYPE & 0xff;
+    stw_be_p(frame + 12, TEST_ETHERTYPE);
     for (i = ETH_HLEN; i < len; i++) {
         frame[i] = seq * 31 + i * 7 + (i >> 8);
     }
 }
 
+void append_payload(const Rig *r, GByteArray *stream, const void *payload,
+                    size_t len)
+{
+    uint8_t head[8];
+
+    stl_be_p(head, len);
+    stl_be_p(head + 4, r->vnet_hdr_len);
+    g_byte_array_append(stream, head, r->vnet_hdr_len ? 8 : 4);
+    g_byte_array_append(stream, payload, len);
+}
+
 void append_record(GByteArray *stream, size_t len, int seq)
 {
     g_autofree uint8_t *frame = g_malloc0(MAX(len, ETH_HLEN));
-    const uint8_t head[] = { len >> 24, len >> 16, len >> 8, len };
 
     put_frame(frame, len, seq);
-    g_byte_array_append(stream, head, sizeof(head));
-    g_byte_array_append(stream, frame, len);
+    append_payload(&(Rig) {}, stream, frame, len);
 }
 
 void peer_send(Rig *r, size_t len, int seq)
 {
-    g_autofree uint8_t *frame = g_malloc(len);
+    const size_t head = r->tap ? sizeof(struct virtio_net_hdr) : 0;
+    g_autofree uint8_t *buf = g_malloc0(head + len);
 
-    put_frame(frame, len, seq);
-    g_assert_cmpint(send(r->peer, frame, len, 0), ==, len);
+    put_frame(buf + head, len, seq);
+    g_assert_cmpint(write(r->peer, buf, head + len), ==, head + len);
+}
+
+void peer_flood(Rig *r, size_t len, int n)
+{
+    while (n--) {
+        peer_send(r, len, 0);
+    }
 }
 
 void peer_expect(Rig *r, size_t len, int seq)
@@ -222,18 +269,51 @@ void rig_expect(Rig *r, size_t len, int seq, size_t chunk)
     g_assert_cmpmem(got, expected->len, expected->data, expected->len);
 }
 
+size_t rig_read_frame(Rig *r, uint8_t *payload)
+{
+    uint8_t *frame = payload + r->vnet_hdr_len, head[8];
+    size_t head_len = r->vnet_hdr_len ? 8 : 4, len;
+
+    do {
+        rig_read(r, head, head_len, head_len);
+        len = ldl_be_p(head);
+        if (r->vnet_hdr_len) {
+            g_assert_cmpuint(ldl_be_p(head + 4), ==, r->vnet_hdr_len);
+        }
+        g_assert_cmpuint(len, <=, r->vnet_hdr_len + 2 * FRAME_MAX);
+        rig_read(r, payload, len, len);
+    } while (memcmp(frame, test_mac, sizeof(test_mac)) != 0);
+    return len;
+}
+
+void rig_drain(Rig *r)
+{
+    char buf[4096];
+
+    while (qio_channel_read(r->base, buf, sizeof(buf), &error_abort) > 0) {
+        continue;
+    }
+}
+
+ChardevAfPacketStats rig_account(Rig *r, int n)
+{
+    ChardevAfPacketStats stats;
+
+    do {
+        rig_drain(r);
+        stats = rig_stats(r);
+    } while (stats.frames + all_dropped(&stats) < n &&
+             rig_wait(r, G_IO_IN, DEADLINE));
+    g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
+    return stats;
+}
+
 void rig_expect_read(Rig *r, ssize_t result)
 {
     char byte;
 
     g_assert_cmpint(qio_channel_read(r->base, &byte, 1, &error_abort), ==,
                     result);
-}
-
-void rig_end_rest(Rig *r)
-{
-    g_usleep(1000);
-    rig_expect_read(r, QIO_CHANNEL_ERR_BLOCK);
 }
 
 void rig_write(Rig *r, const uint8_t *data, size_t len, size_t chunk)
@@ -256,26 +336,6 @@ void rig_write_record(Rig *r, size_t len, int seq)
     rig_write(r, stream->data, stream->len, stream->len);
 }
 
-size_t rig_read_frame(Rig *r, uint8_t *payload, size_t vnet_hdr_len)
-{
-    uint8_t *frame = payload + vnet_hdr_len;
-    size_t head_len = vnet_hdr_len ? 8 : 4, len;
-    uint8_t head[8];
-
-    do {
-        rig_read(r, head, head_len, head_len);
-        g_assert_cmpint(head[0], ==, 0);
-        len = head[1] << 16 | head[2] << 8 | head[3];
-        if (vnet_hdr_len) {
-            g_assert_cmpmem(head + 4, 3, "\0\0\0", 3);
-            g_assert_cmpint(head[7], ==, vnet_hdr_len);
-        }
-        g_assert_cmpuint(len, <=, vnet_hdr_len + 2 * FRAME_MAX);
-        rig_read(r, payload, len, len);
-    } while (memcmp(frame, test_mac, sizeof(test_mac)) != 0);
-    return len;
-}
-
 void rig_expect_pass(Rig *r, int seq)
 {
     uint8_t expected[60], got[4 * FRAME_MAX];
@@ -286,53 +346,17 @@ void rig_expect_pass(Rig *r, int seq)
     } else {
         put_frame(expected, 60, seq);
         peer_send(r, 60, seq);
-        g_assert_cmpuint(rig_read_frame(r, got, 0), ==, 60);
+        g_assert_cmpuint(rig_read_frame(r, got), ==, 60);
         g_assert_cmpmem(got, 60, expected, 60);
     }
 }
 
-bool has_ring(int fd)
+void rig_refuse_write(Rig *r, const void *data, size_t len, const char *why)
 {
-    int version = TPACKET_V2;
+    Error *err = NULL;
 
-    return setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version,
-                      sizeof(version)) < 0;
-}
-
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
-void add_test(const char *group, const char *name, const void *data,
-              GTestDataFunc func)
-{
-    g_autofree char *path = g_strdup_printf("/channel-af-packet/%s/%s",
-                                            group, name);
-
-    g_test_add_data_func(path, data, skip_reason ? test_skip : func);
-}
-
-static void call(const void *opaque)
-{
-    ((GTestFunc)opaque)();
-}
-
-void add_simple_test(const char *group, const char *name,
-                     GTestFunc func)
-{
-    add_test(group, name, func, call);
-}
-
-int rig_run(int argc, char **argv, void (*add_tests)(void))
-{
-    signal(SIGPIPE, SIG_IGN);
-    skip_reason = netns_skip_reason();
-
-    qemu_init_main_loop(&error_abort);
-    socket_init();
-    g_test_init(&argc, &argv, NULL);
-    module_call_init(MODULE_INIT_QOM);
-    add_tests();
-    return g_test_run();
+    g_assert_cmpint(qio_channel_write(r->base, data, len, &err), ==, -1);
+    g_assert_nonnull(err);
+    g_assert_nonnull(strstr(error_get_pretty(err), why));
+    error_free(err);
 }

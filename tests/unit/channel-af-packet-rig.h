@@ -1,13 +1,23 @@
 /*
- * Unit test helpers: an af-packet channel, and the far end of its interface
+ * Test helpers: a channel between AF_PACKET frames and records, and a far end
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ *                    +---------+   +-------+   +-------+
+ *   records <------> | channel | --| veth0 |---| veth1 | <------> frames
+ *                    +---------+   +-------+   +-------+
+ *
+ * What fails here fails the test, unless a return value says otherwise.
  */
 #ifndef TESTS_UNIT_CHANNEL_AF_PACKET_RIG_H
 #define TESTS_UNIT_CHANNEL_AF_PACKET_RIG_H
 
+#include <linux/if_ether.h>
 #include "chardev/channel-af-packet.h"
+#include "qapi/error.h"
+#include "qemu/units.h"
 #include "af-packet-helpers.h"
+#include "af-packet-suite.h"
 
 #define IFNAME "veth0"
 #define PEER "veth1"
@@ -15,52 +25,77 @@
 #define INJECT CHARDEV_SOCKET_AF_PACKET_MODE_INJECT
 
 #define FRAME_MAX 1514
-#define DEADLINE (10 * G_TIME_SPAN_SECOND)
-/* To see that nothing happens */
-#define A_WHILE (60 * G_TIME_SPAN_MILLISECOND)
 
+/* Lengths of frames, of all kinds */
+extern const size_t frame_lens[8];
+
+/* The channel, and the far end of its interface */
 typedef struct Rig {
     ChardevSocketAfPacketMode mode;
     QIOChannelAfPacket *ioc;
     QIOChannel *base;        /* the same */
     int fd;                  /* the channel's socket */
-    int peer;                /* a socket on the other end */
+    int peer;                /* a socket on the other end, or a tap */
+    bool tap;                /* it is: frames there have vnet headers */
+    size_t vnet_hdr_len;     /* of the channel's records */
 } Rig;
 
-/* Lengths of frames, of all kinds */
-extern const size_t frame_lens[8];
+/**
+ * rig_open:
+ * @proto: the ethertype to hear, 0 for none, ETH_P_ALL for all
+ *
+ * Create a pair of interfaces.
+ *
+ * Returns: a socket on it, to call rig_connect() with.
+ */
+int rig_open(Rig *r, ChardevSocketAfPacketMode mode, uint16_t proto);
 
-typedef bool RigPredicate(const ChardevAfPacketStats *stats, uint64_t value);
+/**
+ * rig_open_tap:
+ * @vnet_hdr_len: of the channel's records, 0 or 10 bytes
+ *
+ * Create a tap, that @r->peer writes frames with vnet headers to.
+ *
+ * Returns: a capture socket on it; -1, with the test skipped, if there is none.
+ */
+int rig_open_tap(Rig *r, size_t vnet_hdr_len);
 
-/* Make a channel of @fd, with counters that start at @totals. */
+/* Make a channel of @fd, with counters that start at @totals, or at 0. */
 void rig_connect(Rig *r, int fd, const ChardevAfPacketStats *totals);
 
-/* A channel on a socket that receives @proto, of a new pair of interfaces */
+/* rig_open() and rig_connect() */
 void rig_init(Rig *r, ChardevSocketAfPacketMode mode, uint16_t proto);
 
-/* What inject mode is given, and what suits capture mode here */
-uint16_t usual_proto(ChardevSocketAfPacketMode mode);
+/**
+ * rig_init_slow:
+ * @rate: as of link_add_tbf()
+ * @burst: as there
+ * @limit: as there
+ *
+ * Have a channel that injects into an interface that is slow.
+ *
+ * Returns: whether there is such; if not, the test is skipped.
+ */
+bool rig_init_slow(Rig *r, uint32_t rate, uint32_t burst, uint32_t limit);
 
-/* Close the channel. */
+/* Close the channel; the interfaces stay. */
 void rig_disconnect(Rig *r);
 
-/* End, with the interfaces gone already. */
-void rig_free_after_removal(Rig *r);
-
-/* End, and remove the interfaces. */
+/* Close what is open, and remove the interfaces if they are still there. */
 void rig_free(Rig *r);
 
-/* Returns: the counters as they are now. */
 ChardevAfPacketStats rig_stats(Rig *r);
 
-/* Returns: the sum of the counters of dropped frames. */
+/* How many frames were dropped, for any reason */
 uint64_t all_dropped(const ChardevAfPacketStats *s);
 
-/* For a main loop that has to wake up now and then */
-gboolean rig_tick(gpointer opaque);
-
-/*
- * Run the main loop for @usec, or until the channel is ready for @condition.
+/**
+ * rig_wait:
+ * @condition: what to wait for
+ * @usec: for how long
+ *
+ * Run the main loop until the channel is ready for that, without spinning.
+ *
  * Returns: what it is ready for then.
  */
 GIOCondition rig_wait(Rig *r, GIOCondition condition, int64_t usec);
@@ -71,17 +106,24 @@ GIOCondition rig_wait(Rig *r, GIOCondition condition, int64_t usec);
  */
 void rig_assert_idle(Rig *r);
 
-/* Run the main loop until the counters are as they should be. */
-void rig_wait_stats(Rig *r, RigPredicate *predicate, uint64_t value);
+/* Run the main loop until @n frames were sent. */
+void rig_wait_sent(Rig *r, uint64_t n);
 
 /* Frame number @seq, of @len bytes; 14 is the least */
 void put_frame(uint8_t *frame, size_t len, int seq);
+
+/* Append the record of @len bytes at @payload, with a vnet header if need be */
+void append_payload(const Rig *r, GByteArray *stream, const void *payload,
+                    size_t len);
 
 /* Append the record of frame number @seq, plain form. */
 void append_record(GByteArray *stream, size_t len, int seq);
 
 /* Send frame number @seq from the far end. */
 void peer_send(Rig *r, size_t len, int seq);
+
+/* Send @n of them. */
+void peer_flood(Rig *r, size_t len, int n);
 
 /* The next frame at the far end is number @seq. */
 void peer_expect(Rig *r, size_t len, int seq);
@@ -92,11 +134,17 @@ void rig_read(Rig *r, uint8_t *buf, size_t len, size_t chunk);
 /* The next record is that of frame number @seq. */
 void rig_expect(Rig *r, size_t len, int seq, size_t chunk);
 
+/* Read up to a record with a frame of put_frame().  Returns: its length. */
+size_t rig_read_frame(Rig *r, uint8_t *payload);
+
+/* Read and forget what is there. */
+void rig_drain(Rig *r);
+
+/* Read until all of @n frames are accounted for. */
+ChardevAfPacketStats rig_account(Rig *r, int n);
+
 /* Nothing to read now, or no more at all */
 void rig_expect_read(Rig *r, ssize_t result);
-
-/* When frames came densely, the channel is ready once more, for nothing. */
-void rig_end_rest(Rig *r);
 
 /* Write @len bytes at @data, @chunk at a time; all are always taken. */
 void rig_write(Rig *r, const uint8_t *data, size_t len, size_t chunk);
@@ -104,27 +152,10 @@ void rig_write(Rig *r, const uint8_t *data, size_t len, size_t chunk);
 /* Write the record of frame number @seq. */
 void rig_write_record(Rig *r, size_t len, int seq);
 
-/* Read up to a record with a frame of this test.  Returns: its length. */
-size_t rig_read_frame(Rig *r, uint8_t *payload, size_t vnet_hdr_len);
-
 /* A frame passes. */
 void rig_expect_pass(Rig *r, int seq);
 
-/* With a ring, the version can't be set, not even to what it is. */
-bool has_ring(int fd);
-
-/* Add a test with @data; its path is /channel-af-packet/@group/@name. */
-void add_test(const char *group, const char *name, const void *data,
-              GTestDataFunc func);
-
-/* Add one without. */
-void add_simple_test(const char *group, const char *name,
-                     GTestFunc func);
-
-/*
- * Run the tests that @add_tests adds, each of which is skipped if there can be
- * no network namespace.  Returns: main()'s result.
- */
-int rig_run(int argc, char **argv, void (*add_tests)(void));
+/* Writing fails, and says why. */
+void rig_refuse_write(Rig *r, const void *data, size_t len, const char *why);
 
 #endif

@@ -14,14 +14,9 @@
 #include "qemu/error-report.h"
 #include "qemu/sockets.h"
 #include "qemu/units.h"
+#include "af-packet-candidates.h"
 #include "af-packet-helpers.h"
-
-/* Linux 5.14 */
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
-
-static const char *skip_reason;
+#include "af-packet-suite.h"
 
 /* All that was said since it was empty */
 static GString *said;
@@ -131,65 +126,35 @@ static bool can_set_default_sndbuf(void)
     return can;
 }
 
-static int get_sndbuf(int fd)
-{
-    int value;
-    socklen_t len = sizeof(value);
-
-    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, &len),
-                    ==, 0);
-    return value;
-}
-
 static void test_sndbuf(void)
 {
     const int most = 8 * MiB, chosen = 50000;
     AfPacketPort port;
-    int fd = open_good(), before = get_sndbuf(fd);
+    int fd = open_good(), before = socket_get_int(fd, SO_SNDBUF);
 
     port_open(&port, fd);
     af_packet_socket_limit_sndbuf(port.state, most);
-    g_assert_cmpint(get_sndbuf(fd), ==, before);
+    g_assert_cmpint(socket_get_int(fd, SO_SNDBUF), ==, before);
     g_assert_true(set_default_sndbuf(fd, 64 * MiB));
     af_packet_socket_limit_sndbuf(port.state, most);
-    g_assert_cmpint(get_sndbuf(fd), <=, most);
+    g_assert_cmpint(socket_get_int(fd, SO_SNDBUF), <=, most);
 
     /* What the opener has set is left alone */
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &chosen,
-                               sizeof(chosen)), ==, 0);
+    socket_set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, chosen);
     af_packet_socket_limit_sndbuf(port.state, 1000);
-    g_assert_cmpint(get_sndbuf(fd), ==, 2 * chosen);
+    g_assert_cmpint(socket_get_int(fd, SO_SNDBUF), ==, 2 * chosen);
     port_close(&port);
-}
-
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
-static void call(const void *opaque)
-{
-    ((GTestFunc)opaque)();
-}
-
-static void add_test(const char *name, GTestFunc func)
-{
-    g_autofree char *path = g_strdup_printf("/af-packet/port/%s", name);
-
-    g_test_add_data_func(path, func, skip_reason ? test_skip : call);
 }
 
 int main(int argc, char **argv)
 {
-    skip_reason = netns_skip_reason();
     said = g_string_new(NULL);
-    g_test_init(&argc, &argv, NULL);
-
-    add_test("warnings", test_warnings);
-    add_test("name", test_name);
+    suite_init(&argc, &argv, "/af-packet/port");
+    suite_add("warnings", test_warnings);
+    suite_add("name", test_name);
     /* Takes Linux 5.14, and more than privileges in a user namespace */
-    if (!skip_reason && can_set_default_sndbuf()) {
-        add_test("sndbuf", test_sndbuf);
+    if (suite_has_netns() && can_set_default_sndbuf()) {
+        suite_add("sndbuf", test_sndbuf);
     }
     return g_test_run();
 }

@@ -19,6 +19,7 @@
 #include "qemu/units.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "af-packet-helpers.h"
+#include "af-packet-suite.h"
 
 /* As the receiver has it */
 #define RING_SIZE (120 * 64 * KiB)
@@ -34,13 +35,6 @@
 #define TP_STATUS_GSO_TCP (1 << 8)
 #endif
 
-/* Linux 5.14 */
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
-
-static const char *skip_reason;
-
 typedef struct Rig {
     int fd;               /* the receiver's */
     int peer;             /* to send */
@@ -51,20 +45,12 @@ typedef struct Rig {
     struct tpacket2_hdr *ring; /* as whoever holds a duplicate has it */
 } Rig;
 
-static void set_vnet_hdr(int fd)
-{
-    int on = 1;
-
-    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
-                               sizeof(on)), ==, 0);
-}
-
 static void rig_open(Rig *r)
 {
     r->fd = packet_open("lo", TEST_ETHERTYPE);
     r->peer = packet_endpoint("lo", 0);
     if (r->has_vnet_hdr) {
-        set_vnet_hdr(r->fd);
+        packet_set_vnet_hdr(r->fd);
     }
 }
 
@@ -284,15 +270,6 @@ static void test_ring_copy(void)
  * Memory
  */
 
-static int get_int(int fd, int option)
-{
-    int value = -1;
-    socklen_t len = sizeof(value);
-
-    getsockopt(fd, SOL_SOCKET, option, &value, &len);
-    return value;
-}
-
 static uint32_t queued_bytes(int fd)
 {
     uint32_t meminfo[SK_MEMINFO_VARS] = {};
@@ -310,10 +287,10 @@ static void test_queue_size(void)
     int before;
 
     rig_open(&r);
-    before = get_int(r.fd, SO_RCVBUF);
+    before = socket_get_int(r.fd, SO_RCVBUF);
     rig_start(&r);
-    g_assert_cmpint(get_int(r.fd, SO_RCVBUF), <=, QUEUE_SIZE_MAX);
-    g_assert_cmpint(get_int(r.fd, SO_RCVBUF), >=,
+    g_assert_cmpint(socket_get_int(r.fd, SO_RCVBUF), <=, QUEUE_SIZE_MAX);
+    g_assert_cmpint(socket_get_int(r.fd, SO_RCVBUF), >=,
                     MIN(before, QUEUE_SIZE_MAX));
     rig_free(&r);
 }
@@ -358,7 +335,7 @@ static void test_early(void)
     g_assert_cmpuint(queued_bytes(r.fd), >, 16 * MiB);
 
     rig_start(&r);
-    g_assert_cmpint(get_int(r.fd, SO_RCVBUF), <=, QUEUE_SIZE_MAX);
+    g_assert_cmpint(socket_get_int(r.fd, SO_RCVBUF), <=, QUEUE_SIZE_MAX);
     g_assert_cmpuint(queued_bytes(r.fd), ==, 0);
     g_assert_true(af_packet_rx_has_ring(r.rx));
     while (af_packet_rx_next(r.rx, &frame) > 0) {
@@ -372,10 +349,6 @@ static void test_early(void)
     rig_expect(&r, 7);
     rig_free(&r);
 }
-
-/*
- * Registration
- */
 
 /*
  * What is left to a network card
@@ -434,7 +407,6 @@ static void test_offloads(const void *opaque)
 {
     const bool queue = GPOINTER_TO_INT(opaque);
     const size_t lens[] = { 10 + ETH_HLEN + 40 + 50, 1000 };
-    const int on = 1, rcvbuf = 100000;
     uint8_t buf[1000];
     AfPacketRxFrame frame;
     int other = packet_endpoint("lo", ETH_P_IP), i, k;
@@ -442,14 +414,11 @@ static void test_offloads(const void *opaque)
 
     r.fd = packet_open("lo", ETH_P_IP);
     r.peer = packet_endpoint("lo", 0);
-    set_vnet_hdr(r.peer);
-    g_assert_cmpint(setsockopt(r.fd, SOL_PACKET, PACKET_AUXDATA, &on,
-                               sizeof(on)), ==, 0);
-    g_assert_cmpint(setsockopt(other, SOL_PACKET, PACKET_AUXDATA, &on,
-                               sizeof(on)), ==, 0);
+    packet_set_vnet_hdr(r.peer);
+    socket_set_int(r.fd, SOL_PACKET, PACKET_AUXDATA, 1);
+    socket_set_int(other, SOL_PACKET, PACKET_AUXDATA, 1);
     if (queue) {
-        g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf,
-                                   sizeof(rcvbuf)), ==, 0);
+        socket_set_int(r.fd, SOL_SOCKET, SO_RCVBUF, 100000);
     }
     rig_start(&r);
     g_assert_cmpint(af_packet_rx_has_ring(r.rx), ==, !queue);
@@ -485,44 +454,19 @@ static void test_vnet_hdr(void)
     rig_free(&r);
 }
 
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
-static void call(const void *opaque)
-{
-    ((GTestFunc)opaque)();
-}
-
-static void add_test(const char *group, const char *name, const void *data,
-                     GTestDataFunc func)
-{
-    g_autofree char *path = g_strdup_printf("/af-packet/rx/%s/%s", group,
-                                            name);
-
-    g_test_add_data_func(path, data, skip_reason ? test_skip : func);
-}
-
 int main(int argc, char **argv)
 {
-    int i;
-
-    skip_reason = netns_skip_reason();
-    g_test_init(&argc, &argv, NULL);
-
-    for (i = 0; i < ARRAY_SIZE(slot_cases); i++) {
-        add_test("slot", slot_cases[i].name, &slot_cases[i], test_slot);
-    }
-    add_test("ring", "ones", test_ring_of_ones, call);
-    add_test("ring", "copy", test_ring_copy, call);
-    add_test("offloads", "ring", GINT_TO_POINTER(false), test_offloads);
-    add_test("offloads", "queue", GINT_TO_POINTER(true), test_offloads);
-    add_test("memory", "vnet-hdr", test_vnet_hdr, call);
-    add_test("memory", "queue", test_queue_size, call);
+    suite_init(&argc, &argv, "/af-packet/rx");
+    SUITE_ADD_TABLE("slot", slot_cases, test_slot);
+    suite_add("ring/ones", test_ring_of_ones);
+    suite_add("ring/copy", test_ring_copy);
+    suite_add_data("offloads/ring", GINT_TO_POINTER(false), test_offloads);
+    suite_add_data("offloads/queue", GINT_TO_POINTER(true), test_offloads);
+    suite_add("memory/vnet-hdr", test_vnet_hdr);
+    suite_add("memory/queue", test_queue_size);
     /* Takes Linux 5.14, and more than privileges in a user namespace */
-    if (!skip_reason && can_set_default_rcvbuf()) {
-        add_test("memory", "early", test_early, call);
+    if (suite_has_netns() && can_set_default_rcvbuf()) {
+        suite_add("memory/early", test_early);
     }
     return g_test_run();
 }

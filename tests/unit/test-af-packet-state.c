@@ -11,14 +11,9 @@
 #include <linux/if_packet.h>
 #include "chardev/af-packet-state.h"
 #include "qemu/sockets.h"
+#include "af-packet-candidates.h"
 #include "af-packet-helpers.h"
-
-/* Linux 5.14 */
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
-
-static const char *skip_reason;
+#include "af-packet-suite.h"
 
 /*
  * Options
@@ -32,12 +27,6 @@ static bool get_int(int fd, int level, int name, int *value)
     return getsockopt(fd, level, name, value, &len) == 0;
 }
 
-static void set_int(int fd, int level, int name, int value)
-{
-    g_assert_cmpint(setsockopt(fd, level, name, &value, sizeof(value)),
-                    ==, 0);
-}
-
 static void assert_int(int fd, int level, int name, int expected)
 {
     int value;
@@ -47,44 +36,46 @@ static void assert_int(int fd, int level, int name, int expected)
     }
 }
 
-static const struct {
+typedef struct Option {
     const char *name;
     int option;
     int values[3]; /* what the opener may have set, and QEMU may set */
-} options[] = {
+} Option;
+
+static const Option options[] = {
     { "auxdata", PACKET_AUXDATA, { 0, 1, 1 } },
     { "version", PACKET_VERSION, { TPACKET_V1, TPACKET_V2, TPACKET_V3 } },
     { "copy-thresh", PACKET_COPY_THRESH, { 0, 1, 1000 } }, /* read: 6.8 */
 };
 
-static void do_test_option(int i, int before, int during)
+static void do_test_option(const Option *o, int before, int during)
 {
     int fd = open_good();
     AfPacketState *state;
 
-    set_int(fd, SOL_PACKET, options[i].option, before);
+    socket_set_int(fd, SOL_PACKET, o->option, before);
     state = af_packet_state_new(fd, "test");
     g_assert_cmpint(af_packet_state_fd(state), ==, fd);
-    g_assert_cmpint(af_packet_state_set(state, SOL_PACKET, options[i].option,
+    g_assert_cmpint(af_packet_state_set(state, SOL_PACKET, o->option,
                                         during), ==, 0);
-    assert_int(fd, SOL_PACKET, options[i].option, during);
+    assert_int(fd, SOL_PACKET, o->option, during);
     /* Changed twice */
-    g_assert_cmpint(af_packet_state_set(state, SOL_PACKET, options[i].option,
-                                        options[i].values[0]), ==, 0);
-    assert_int(fd, SOL_PACKET, options[i].option, options[i].values[0]);
+    g_assert_cmpint(af_packet_state_set(state, SOL_PACKET, o->option,
+                                        o->values[0]), ==, 0);
+    assert_int(fd, SOL_PACKET, o->option, o->values[0]);
     af_packet_state_free(state);
-    assert_int(fd, SOL_PACKET, options[i].option, before);
+    assert_int(fd, SOL_PACKET, o->option, before);
     close(fd);
 }
 
 static void test_option(const void *opaque)
 {
-    int i = GPOINTER_TO_INT(opaque), before, during;
+    const Option *o = opaque;
+    int before, during;
 
     for (before = 0; before < 3; before++) {
         for (during = 0; during < 3; during++) {
-            do_test_option(i, options[i].values[before],
-                           options[i].values[during]);
+            do_test_option(o, o->values[before], o->values[during]);
         }
     }
 }
@@ -114,9 +105,9 @@ static void do_test_buffer(int name, int other, int opener, int bytes)
     AfPacketState *state;
 
     /* The other buffer's state is not this one's */
-    set_int(fd, SOL_SOCKET, other, 10000);
+    socket_set_int(fd, SOL_SOCKET, other, 10000);
     if (opener) {
-        set_int(fd, SOL_SOCKET, name, opener);
+        socket_set_int(fd, SOL_SOCKET, name, opener);
     }
     g_assert_true(get_int(fd, SOL_SOCKET, name, &before));
     get_int(fd, SOL_SOCKET, SO_BUF_LOCK, &lock);
@@ -220,7 +211,7 @@ static void test_filter_locked(void)
     AfPacketState *state;
 
     attach(fd, &opener);
-    set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
+    socket_set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
     state = af_packet_state_new(fd, "test");
     g_assert_cmpint(af_packet_state_set_filter(state, &reject), ==, -EPERM);
     af_packet_state_free(state);
@@ -262,41 +253,18 @@ static void test_user(void)
     close(duplicate);
 }
 
-/*
- * Registration
- */
-
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
-static void call(const void *opaque)
-{
-    ((GTestFunc)opaque)();
-}
-
-static void add_test(const char *name, const void *data, GTestDataFunc func)
-{
-    g_autofree char *path = g_strdup_printf("/af-packet/state/%s", name);
-
-    g_test_add_data_func(path, data, skip_reason ? test_skip : func);
-}
-
 int main(int argc, char **argv)
 {
     int i;
 
-    skip_reason = netns_skip_reason();
-    g_test_init(&argc, &argv, NULL);
-
+    suite_init(&argc, &argv, "/af-packet/state");
     for (i = 0; i < ARRAY_SIZE(options); i++) {
-        add_test(options[i].name, GINT_TO_POINTER(i), test_option);
+        suite_add_data(options[i].name, &options[i], test_option);
     }
-    add_test("refused", test_refused, call);
-    add_test("buffers", test_buffers, call);
-    add_test("filter", test_filter, call);
-    add_test("filter-locked", test_filter_locked, call);
-    add_test("user", test_user, call);
+    suite_add("refused", test_refused);
+    suite_add("buffers", test_buffers);
+    suite_add("filter", test_filter);
+    suite_add("filter-locked", test_filter_locked);
+    suite_add("user", test_user);
     return g_test_run();
 }

@@ -8,13 +8,15 @@
 #include <linux/if_packet.h>
 #include <poll.h>
 #include <sys/timerfd.h>
-#include "qapi/error.h"
+#include "qemu/sockets.h"
 #include "channel-af-packet-rig.h"
 
-/* Linux 5.14 */
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
+/* When frames came densely, the channel is ready once more, for nothing. */
+static void rig_end_rest(Rig *r)
+{
+    g_usleep(1000);
+    rig_expect_read(r, QIO_CHANNEL_ERR_BLOCK);
+}
 
 static void do_test_capture(size_t chunk)
 {
@@ -130,30 +132,6 @@ static void test_capture_staged_watch(void)
     rig_free(&r);
 }
 
-static void peer_flood(Rig *r, size_t len, int n)
-{
-    while (n--) {
-        peer_send(r, len, 0);
-    }
-}
-
-/* Read until all of @n frames are accounted for. */
-static ChardevAfPacketStats rig_account(Rig *r, int n)
-{
-    ChardevAfPacketStats stats;
-    char buf[2048];
-
-    do {
-        while (qio_channel_read(r->base, buf, sizeof(buf), &error_abort) > 0) {
-            continue;
-        }
-        stats = rig_stats(r);
-    } while (stats.frames + all_dropped(&stats) < n &&
-             rig_wait(r, G_IO_IN, DEADLINE));
-    g_assert_cmpuint(stats.frames + stats.dropped_kernel, ==, n);
-    return stats;
-}
-
 /* The timer that ends the channel's rests; nothing else here has such one */
 static int find_rest_timer(void)
 {
@@ -191,7 +169,7 @@ static bool rest_has_begun(int timer)
  */
 static void test_capture_rest(void)
 {
-    int64_t end = g_get_monotonic_time() + DEADLINE;
+    int64_t end = deadline_in(DEADLINE);
     struct pollfd readable = { .events = POLLIN };
     int timer;
     Rig r;
@@ -303,12 +281,10 @@ static void test_capture_kernel_drops(void)
     const int n_long = 1000, n_short = 40000;
     ChardevAfPacketStats stats;
     uint64_t dropped;
-    int size = 0;
     Rig r;
 
     rig_init(&r, CAPTURE, TEST_ETHERTYPE);
-    g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_RCVBUF, &size,
-                               sizeof(size)), ==, 0);
+    socket_set_int(r.fd, SOL_SOCKET, SO_RCVBUF, 0);
     peer_flood(&r, 1514, n_long);
     stats = rig_account(&r, n_long);
     g_assert_cmpuint(stats.frames, >, 0);
@@ -331,9 +307,7 @@ static void test_capture_kernel_drops(void)
     g_assert_cmpuint(stats.dropped_kernel, >, dropped);
     g_assert_cmpuint(stats.frames + stats.dropped_kernel +
                      stats.dropped_detach, ==, n_long + 2 * n_short);
-    object_unref(OBJECT(r.ioc));
-    close(r.peer);
-    link_remove(IFNAME);
+    rig_free(&r);
 }
 
 /*
@@ -345,18 +319,15 @@ static void do_test_capture_early(unsigned reserve)
 {
     static const size_t lens[] = { 60, 1514, 60, 173, 174, 175, 1000, 14 };
     int round, i, fd;
-    Rig r = { .mode = CAPTURE };
+    Rig r;
 
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, TEST_ETHERTYPE);
-    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_RESERVE,
-                               &reserve, sizeof(reserve)), ==, 0);
+    fd = rig_open(&r, CAPTURE, TEST_ETHERTYPE);
+    socket_set_int(fd, SOL_PACKET, PACKET_RESERVE, reserve);
     for (i = 0; i < ARRAY_SIZE(lens); i++) {
         peer_send(&r, lens[i], i);
     }
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
-    g_assert_true(has_ring(fd) == !reserve);
+    rig_connect(&r, fd, NULL);
+    g_assert_true(packet_has_ring(fd) == !reserve);
     for (round = 0; round < 3; round++) {
         for (i = 0; i < ARRAY_SIZE(lens); i++) {
             peer_send(&r, lens[i], i);
@@ -367,9 +338,7 @@ static void do_test_capture_early(unsigned reserve)
     }
     qio_channel_close(r.base, &error_abort);
     g_assert_cmpuint(rig_stats(&r).dropped_detach, ==, ARRAY_SIZE(lens));
-    object_unref(OBJECT(r.ioc));
-    close(r.peer);
-    link_remove(IFNAME);
+    rig_free(&r);
 }
 
 static void test_capture_early(void)
@@ -388,12 +357,10 @@ static void test_capture_drop_many(void)
 {
     const uint8_t *buf;
     ssize_t len;
-    int size = 0;
     Rig r;
 
     rig_init(&r, CAPTURE, TEST_ETHERTYPE);
-    g_assert_cmpint(setsockopt(r.fd, SOL_SOCKET, SO_RCVBUF, &size,
-                               sizeof(size)), ==, 0);
+    socket_set_int(r.fd, SOL_SOCKET, SO_RCVBUF, 0);
     peer_flood(&r, 1514, 100);
     peer_send(&r, 60, 1);
     do {
@@ -404,20 +371,11 @@ static void test_capture_drop_many(void)
     rig_free(&r);
 }
 
-static int get_int(int fd, int option)
-{
-    int value;
-    socklen_t len = sizeof(value);
-
-    g_assert_cmpint(getsockopt(fd, SOL_SOCKET, option, &value, &len), ==, 0);
-    return value;
-}
-
 /* Which buffers somebody has set; 0 where the kernel can't tell */
 static int get_buf_lock(int fd)
 {
     return packet_socket_knows(SOL_SOCKET, SO_BUF_LOCK) ?
-           get_int(fd, SO_BUF_LOCK) : 0;
+           socket_get_int(fd, SO_BUF_LOCK) : 0;
 }
 
 /*
@@ -428,29 +386,24 @@ static void test_capture_rcvbuf(void)
 {
     const int chosen = 100000;
     int fd, before, lock;
-    Rig r = { .mode = CAPTURE };
+    Rig r;
 
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-
-    fd = packet_open(IFNAME, TEST_ETHERTYPE);
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &chosen,
-                               sizeof(chosen)), ==, 0);
-    before = get_int(fd, SO_RCVBUF);
+    fd = rig_open(&r, CAPTURE, TEST_ETHERTYPE);
+    socket_set_int(fd, SOL_SOCKET, SO_SNDBUF, chosen);
+    before = socket_get_int(fd, SO_RCVBUF);
     lock = get_buf_lock(fd);
-    rig_connect(&r, dup(fd), &(ChardevAfPacketStats) {});
-    g_assert_cmpint(get_int(fd, SO_RCVBUF), >, before);
-    g_assert_true(has_ring(fd));
+    rig_connect(&r, dup(fd), NULL);
+    g_assert_cmpint(socket_get_int(fd, SO_RCVBUF), >, before);
+    g_assert_true(packet_has_ring(fd));
     rig_disconnect(&r);
-    g_assert_false(has_ring(fd));
-    g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, before);
+    g_assert_false(packet_has_ring(fd));
+    g_assert_cmpint(socket_get_int(fd, SO_RCVBUF), ==, before);
     g_assert_cmpint(get_buf_lock(fd), ==, lock);
 
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &chosen,
-                               sizeof(chosen)), ==, 0);
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
-    g_assert_cmpint(get_int(fd, SO_RCVBUF), ==, 2 * chosen);
-    g_assert_false(has_ring(fd));
+    socket_set_int(fd, SOL_SOCKET, SO_RCVBUF, chosen);
+    rig_connect(&r, fd, NULL);
+    g_assert_cmpint(socket_get_int(fd, SO_RCVBUF), ==, 2 * chosen);
+    g_assert_false(packet_has_ring(fd));
     peer_send(&r, 60, 1);
     peer_send(&r, 1514, 2);
     rig_expect(&r, 60, 1, 64);
@@ -458,25 +411,22 @@ static void test_capture_rcvbuf(void)
     rig_free(&r);
 }
 
-static void add_tests(void)
-{
-    add_simple_test("capture", "records", test_capture);
-    add_simple_test("capture", "bytewise", test_capture_bytewise);
-    add_simple_test("capture", "readv", test_capture_readv);
-    add_simple_test("capture", "take", test_capture_take);
-    add_simple_test("capture", "cut", test_capture_cut);
-    add_simple_test("capture", "staged-watch", test_capture_staged_watch);
-    add_simple_test("capture", "rest", test_capture_rest);
-    add_simple_test("capture", "restart", test_capture_restart);
-    add_simple_test("capture", "write", test_capture_write);
-    add_simple_test("capture", "kernel-drops", test_capture_kernel_drops);
-    add_simple_test("capture", "early", test_capture_early);
-    add_simple_test("capture", "reserve", test_capture_reserve);
-    add_simple_test("capture", "drop-many", test_capture_drop_many);
-    add_simple_test("capture", "rcvbuf", test_capture_rcvbuf);
-}
-
 int main(int argc, char **argv)
 {
-    return rig_run(argc, argv, add_tests);
+    suite_init(&argc, &argv, "/channel-af-packet/capture");
+    suite_add("records", test_capture);
+    suite_add("bytewise", test_capture_bytewise);
+    suite_add("readv", test_capture_readv);
+    suite_add("take", test_capture_take);
+    suite_add("cut", test_capture_cut);
+    suite_add("staged-watch", test_capture_staged_watch);
+    suite_add("rest", test_capture_rest);
+    suite_add("restart", test_capture_restart);
+    suite_add("write", test_capture_write);
+    suite_add("kernel-drops", test_capture_kernel_drops);
+    suite_add("early", test_capture_early);
+    suite_add("reserve", test_capture_reserve);
+    suite_add("drop-many", test_capture_drop_many);
+    suite_add("rcvbuf", test_capture_rcvbuf);
+    return g_test_run();
 }

@@ -12,29 +12,16 @@
  * test's own; where there is none, the tests are skipped.
  */
 #include "qemu/osdep.h"
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include "chardev/channel-af-packet.h"
 #include "monitor/monitor.h"
-#include "qapi/error.h"
 #include "qemu/error-report.h"
-#include "qemu/main-loop.h"
-#include "qemu/module.h"
 #include "qemu/sockets.h"
-#include "af-packet-helpers.h"
 #include "af-packet-failing-calls.h"
-
-#define IFNAME "veth0"
-#define PEER "veth1"
-#define CAPTURE CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE
-#define INJECT CHARDEV_SOCKET_AF_PACKET_MODE_INJECT
+#include "channel-af-packet-rig.h"
 
 #define ERRNO_MAX 133       /* EHWPOISON */
 #define FRAME_LEN 60
-#define DEADLINE (10 * G_TIME_SPAN_SECOND)
 #define CALLS_MAX 5000      /* more of them are a spin */
-
-static const char *skip_reason;
 
 /* When they fail */
 #define AT_START 1
@@ -43,12 +30,14 @@ static const char *skip_reason;
 #define AT_END 8
 #define ALWAYS (AT_START | AT_WORK | ON_ERROR | AT_END)
 
-static const struct {
+typedef struct CallCase {
     const char *name;
     Call call;
     int when;
     bool ring;              /* it is about a ring */
-} calls[] = {
+} CallCase;
+
+static const CallCase calls[] = {
     { "recvmmsg", CALL_RECVMMSG, ALWAYS },
     { "recv", CALL_RECV, ON_ERROR | AT_END },
     { "send", CALL_SEND, AT_WORK },
@@ -84,7 +73,7 @@ int error_vprintf_unless_qmp(const char *fmt, va_list ap)
  * The channel, and a reader
  */
 
-typedef struct Rig {
+typedef struct Reader {
     ChardevSocketAfPacketMode mode;
     QIOChannel *ioc;
     int socket;             /* the opener's */
@@ -93,12 +82,12 @@ typedef struct Rig {
     uint64_t n_read;        /* bytes */
     bool eof;
     bool hup;
-} Rig;
+} Reader;
 
 static gboolean on_readable(QIOChannel *ioc, GIOCondition condition,
                             gpointer opaque)
 {
-    Rig *r = opaque;
+    Reader *r = opaque;
     char buf[4096];
     ssize_t len = qio_channel_read(ioc, buf, sizeof(buf), &error_abort);
 
@@ -110,14 +99,14 @@ static gboolean on_readable(QIOChannel *ioc, GIOCondition condition,
 static gboolean on_hangup(QIOChannel *ioc, GIOCondition condition,
                           gpointer opaque)
 {
-    Rig *r = opaque;
+    Reader *r = opaque;
 
     g_assert_false(r->hup);
     r->hup = true;
     return G_SOURCE_REMOVE;
 }
 
-static void add_watch(Rig *r, GIOCondition condition, QIOChannelFunc func)
+static void add_watch(Reader *r, GIOCondition condition, QIOChannelFunc func)
 {
     GSource *watch = qio_channel_create_watch(r->ioc, condition);
 
@@ -127,16 +116,13 @@ static void add_watch(Rig *r, GIOCondition condition, QIOChannelFunc func)
 }
 
 /* Without a ring, to set one up takes much longer than all the rest */
-static void rig_open(Rig *r, ChardevSocketAfPacketMode mode, bool ring)
+static void reader_open(Reader *r, ChardevSocketAfPacketMode mode, bool ring)
 {
-    const int chosen = 100000;
-
-    *r = (Rig) { .mode = mode };
+    *r = (Reader) { .mode = mode };
     r->peer = packet_endpoint(PEER, TEST_ETHERTYPE);
     r->socket = packet_open(IFNAME, mode == CAPTURE ? TEST_ETHERTYPE : 0);
     if (!ring) {
-        g_assert_cmpint(setsockopt(r->socket, SOL_SOCKET, SO_RCVBUF, &chosen,
-                                   sizeof(chosen)), ==, 0);
+        socket_set_int(r->socket, SOL_SOCKET, SO_RCVBUF, 100000);
     }
 }
 
@@ -150,7 +136,7 @@ static void drain(int fd)
     }
 }
 
-static void rig_connect(Rig *r)
+static void reader_connect(Reader *r)
 {
     QIOChannelSocket *sioc = qio_channel_socket_new();
     QIOChannelAfPacket *ioc;
@@ -168,7 +154,7 @@ static void rig_connect(Rig *r)
     add_watch(r, G_IO_HUP, on_hangup);
 }
 
-static void rig_disconnect(Rig *r)
+static void reader_disconnect(Reader *r)
 {
     qio_channel_close(r->ioc, &error_abort);
     object_unref(OBJECT(r->ioc));
@@ -181,14 +167,14 @@ static void rig_disconnect(Rig *r)
     drain(r->peer);
 }
 
-static void rig_close(Rig *r)
+static void reader_close(Reader *r)
 {
     close(r->socket);
     close(r->peer);
 }
 
 /* A frame's record in one direction or the other; it need not get through */
-static void offer_frame(Rig *r)
+static void offer_frame(Reader *r)
 {
     uint8_t record[4 + FRAME_LEN] = { 0, 0, 0, FRAME_LEN };
     uint8_t *frame = record + 4;
@@ -214,7 +200,7 @@ static void run_main_loop(void)
     }
 }
 
-static bool has_come_through(Rig *r, uint64_t n_read)
+static bool has_come_through(Reader *r, uint64_t n_read)
 {
     char frame[FRAME_LEN];
 
@@ -224,9 +210,9 @@ static bool has_come_through(Rig *r, uint64_t n_read)
 }
 
 /* Frames come through, in the end: the link may just have come up again. */
-static void assert_works(Rig *r)
+static void assert_works(Reader *r)
 {
-    int64_t end = g_get_monotonic_time() + DEADLINE;
+    int64_t end = deadline_in(DEADLINE);
     uint64_t n_read = r->n_read;
 
     do {
@@ -248,7 +234,7 @@ static bool passes(int err)
 }
 
 /* With a vnet header, it tells of a frame */
-static bool may_be_a_frame(Rig *r, int err)
+static bool may_be_a_frame(Reader *r, int err)
 {
     int on = 0;
     socklen_t len = sizeof(on);
@@ -265,7 +251,7 @@ static bool makes_no_sense(int err, int times)
 }
 
 /* It may have ended, but only once, and for good: nothing is read then. */
-static void assert_ended_once(Rig *r)
+static void assert_ended_once(Reader *r)
 {
     uint64_t n_read = r->n_read;
 
@@ -279,14 +265,13 @@ static void assert_ended_once(Rig *r)
     }
 }
 
-static void do_test(Rig *r, int i, int err, int times, int when)
+static void do_test(Reader *r, Call call, int err, int times, int when)
 {
-    Call call = calls[i].call;
     bool receiving = r->mode == CAPTURE && call == CALL_RECVMMSG;
 
     n_ends = 0;
     fail_calls(when == AT_START ? call : CALL_NONE, err, times);
-    rig_connect(r);
+    reader_connect(r);
     fail_calls(CALL_NONE, 0, 0);
     if (when == ON_ERROR) {
         link_set_up(IFNAME, false);
@@ -316,68 +301,45 @@ static void do_test(Rig *r, int i, int err, int times, int when)
     if (when == AT_END) {
         fail_calls(call, err, times);
     }
-    rig_disconnect(r);
+    reader_disconnect(r);
     g_assert_cmpint(count_calls(), <, CALLS_MAX);
     fail_calls(CALL_NONE, 0, 0);
 }
 
-static void test_errnos(Rig *r, int i, int when)
+static void test_errnos(Reader *r, Call call, int when)
 {
     int err;
 
     for (err = 1; err <= ERRNO_MAX; err++) {
-        do_test(r, i, err, 1, when);
+        do_test(r, call, err, 1, when);
         if (!makes_no_sense(err, FOR_GOOD)) {
-            do_test(r, i, err, FOR_GOOD, when);
+            do_test(r, call, err, FOR_GOOD, when);
         }
     }
 }
 
 static void test_call(const void *opaque)
 {
-    int i = GPOINTER_TO_INT(opaque), mode, when;
-    Rig r;
+    const CallCase *c = opaque;
+    int mode, when;
+    Reader r;
 
     veth_add(IFNAME, PEER);
     for (mode = 0; mode < CHARDEV_SOCKET_AF_PACKET_MODE__MAX; mode++) {
-        rig_open(&r, mode, calls[i].ring);
+        reader_open(&r, mode, c->ring);
         for (when = AT_START; when <= AT_END; when *= 2) {
-            if (calls[i].when & when) {
-                test_errnos(&r, i, when);
+            if (c->when & when) {
+                test_errnos(&r, c->call, when);
             }
         }
-        rig_close(&r);
+        reader_close(&r);
     }
     link_remove(IFNAME);
 }
 
-/*
- * Registration
- */
-
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
 int main(int argc, char **argv)
 {
-    int i;
-
-    signal(SIGPIPE, SIG_IGN);
-    skip_reason = netns_skip_reason();
-
-    qemu_init_main_loop(&error_abort);
-    socket_init();
-    g_test_init(&argc, &argv, NULL);
-    module_call_init(MODULE_INIT_QOM);
-
-    for (i = 0; i < ARRAY_SIZE(calls); i++) {
-        g_autofree char *path =
-            g_strdup_printf("/channel-af-packet/errors/%s", calls[i].name);
-
-        g_test_add_data_func(path, GINT_TO_POINTER(i),
-                             skip_reason ? test_skip : test_call);
-    }
+    suite_init(&argc, &argv, "/channel-af-packet");
+    SUITE_ADD_TABLE("errors", calls, test_call);
     return g_test_run();
 }

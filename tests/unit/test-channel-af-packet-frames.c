@@ -4,26 +4,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include "qapi/error.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "af-packet-layers.h"
 #include "channel-af-packet-rig.h"
-
-/* Linux 6.4 */
-#ifndef PACKET_VNET_HDR_SZ
-#define PACKET_VNET_HDR_SZ 24
-#endif
-
-static void tap_send(int tap, size_t len, int seq)
-{
-    g_autofree uint8_t *buf = g_malloc0(sizeof(struct virtio_net_hdr) + len);
-
-    put_frame(buf + sizeof(struct virtio_net_hdr), len, seq);
-    len += sizeof(struct virtio_net_hdr);
-    g_assert_cmpint(write(tap, buf, len), ==, len);
-}
 
 /*
  * Send a datagram for a network card to fragment, as old guests do it.
@@ -50,30 +34,20 @@ static void tap_send_ufo(int tap, Frame *f)
     frame_complete(f);
 }
 
-/* A channel on a tap's interface.  Returns: the tap, -1 if there is none. */
-static int rig_init_tap(Rig *r, bool vnet_hdr, bool ring)
+/* A channel on a tap's interface.  Returns: false if there is none. */
+static bool init_tap(Rig *r, size_t vnet_hdr_len, bool ring)
 {
-    const int rcvbuf = 100000, on = 1;
-    int tap = tap_create(IFNAME, true), fd;
+    int fd = rig_open_tap(r, vnet_hdr_len);
 
-    *r = (Rig) { .mode = CAPTURE };
-    if (tap < 0) {
-        g_test_skip("no /dev/net/tun to make such a frame with");
-        return tap;
-    }
-    link_set_up(IFNAME, true);
-    fd = packet_open(IFNAME, ETH_P_ALL);
-    if (vnet_hdr) {
-        g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
-                                   sizeof(on)), ==, 0);
+    if (fd < 0) {
+        return false;
     }
     if (!ring) {
-        g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf,
-                                   sizeof(rcvbuf)), ==, 0);
+        socket_set_int(fd, SOL_SOCKET, SO_RCVBUF, 100000);
     }
-    rig_connect(r, fd, &(ChardevAfPacketStats) {});
-    g_assert_cmpint(has_ring(fd), ==, ring && !vnet_hdr);
-    return tap;
+    rig_connect(r, fd, NULL);
+    g_assert_cmpint(packet_has_ring(fd), ==, ring && !vnet_hdr_len);
+    return true;
 }
 
 static void rig_expect_bytes(Rig *r, const uint8_t *bytes, size_t len)
@@ -90,32 +64,32 @@ static void rig_expect_bytes(Rig *r, const uint8_t *bytes, size_t len)
  */
 static void do_test_ufo(bool ring)
 {
-    Rig r;
-    int tap = rig_init_tap(&r, false, ring), i;
+    ChardevAfPacketStats stats;
     uint8_t head[4] = {};
     Frame f;
+    Rig r;
+    int i;
 
-    for (i = 1; tap >= 0 && i <= 5; i++) {
-        tap_send(tap, 60, 2 * i);
-        tap_send_ufo(tap, &f);
-        tap_send(tap, 60, 2 * i + 1);
+    if (!init_tap(&r, 0, ring)) {
+        return;
+    }
+    for (i = 1; i <= 5; i++) {
+        peer_send(&r, 60, 2 * i);
+        tap_send_ufo(r.peer, &f);
+        peer_send(&r, 60, 2 * i + 1);
         rig_expect(&r, 60, 2 * i, 64);
         put_16(head + 2, frame_len(&f));
         rig_expect_bytes(&r, head, sizeof(head));
         rig_expect_bytes(&r, f.start, frame_len(&f));
         rig_expect(&r, 60, 2 * i + 1, 64);
-        g_assert_cmpuint(rig_stats(&r).gso_frames, ==, i);
-        g_assert_cmpuint(rig_stats(&r).frames, ==, 3 * i);
-        g_assert_cmpuint(rig_stats(&r).csum_unmatched, ==, 0);
+        stats = rig_stats(&r);
+        g_assert_cmpuint(stats.gso_frames, ==, i);
+        g_assert_cmpuint(stats.frames, ==, 3 * i);
+        g_assert_cmpuint(stats.csum_unmatched, ==, 0);
         frame_free(&f);
     }
-    if (tap >= 0) {
-        ChardevAfPacketStats stats = rig_stats(&r);
-
-        g_assert_cmpuint(all_dropped(&stats), ==, 0);
-        rig_disconnect(&r);
-        close(tap);
-    }
+    g_assert_cmpuint(all_dropped(&stats), ==, 0);
+    rig_free(&r);
 }
 
 static void test_ufo_ring(void)
@@ -132,37 +106,39 @@ static void test_ufo_queue(void)
 static void test_undescribable(void)
 {
     uint8_t expected[60], got[2 * FRAME_MAX];
-    Rig r;
-    int tap = rig_init_tap(&r, true, true), i;
     Frame f;
+    Rig r;
+    int i;
 
-    for (i = 1; tap >= 0 && i <= 5; i++) {
-        tap_send_ufo(tap, &f);
+    if (!init_tap(&r, 10, true)) {
+        return;
+    }
+    for (i = 1; i <= 5; i++) {
+        tap_send_ufo(r.peer, &f);
         frame_free(&f);
         /* Nobody reads now, so that it is the service source that learns */
         rig_wait(&r, G_IO_HUP, A_WHILE);
         put_frame(expected, sizeof(expected), i);
-        tap_send(tap, 60, i);
-        g_assert_cmpuint(rig_read_frame(&r, got, 10), ==, 10 + 60);
+        peer_send(&r, 60, i);
+        g_assert_cmpuint(rig_read_frame(&r, got), ==, 10 + 60);
         g_assert_cmpmem(got + 10, 60, expected, 60);
         g_assert_cmpuint(rig_stats(&r).dropped_undescribable, ==, i);
         g_assert_cmpuint(rig_stats(&r).dropped_kernel, ==, 0);
     }
-    if (tap >= 0) {
-        rig_disconnect(&r);
-        close(tap);
-    }
+    rig_free(&r);
 }
 
 /*
  * VLAN tags, sent in the frame.  They arrive beside it, and ETH_P_ALL is
  * needed for that: what hears one ethertype comes after the tag was lost.
  */
-static const struct {
+typedef struct VlanCase {
     const char *name;
     size_t n_tags;
     uint8_t tags[12];
-} vlan_cases[] = {
+} VlanCase;
+
+static const VlanCase vlan_cases[] = {
     { "802.1q", 1, { 0x81, 0x00, 0x00, 0x64 } },
     { "priority", 1, { 0x81, 0x00, 0xe0, 0x64 } },
     { "tci-0", 1, { 0x81, 0x00, 0x00, 0x00 } },
@@ -177,36 +153,35 @@ static const struct {
     { "none", 0 },
 };
 
-static size_t put_tagged(uint8_t *frame, size_t len, int i)
+static size_t put_tagged(uint8_t *frame, size_t len,
+                         const VlanCase *c)
 {
-    size_t tags_len = vlan_cases[i].n_tags * 4;
+    size_t tags_len = c->n_tags * 4;
 
-    put_frame(frame, len, i);
+    put_frame(frame, len, c - vlan_cases);
     memmove(frame + 12 + tags_len, frame + 12, len - 12);
-    memcpy(frame + 12, vlan_cases[i].tags, tags_len);
+    memcpy(frame + 12, c->tags, tags_len);
     return len + tags_len;
 }
 
-static void do_test_vlan(size_t vnet_hdr_len, int i, size_t untagged_len)
+static void do_test_vlan(const VlanCase *c, size_t vnet_hdr_len,
+                         size_t untagged_len)
 {
-    ChardevAfPacketStats totals = {};
-    Rig r = { .mode = CAPTURE };
+    Rig r;
     uint8_t frame[FRAME_MAX], got[4 * FRAME_MAX];
-    size_t len = put_tagged(frame, untagged_len, i);
-    int fd, size = vnet_hdr_len;
+    size_t len = put_tagged(frame, untagged_len, c);
+    int fd;
 
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, ETH_P_ALL);
-    if (size) {
-        g_assert_cmpint(setsockopt(fd, SOL_PACKET, vnet_hdr_len == 10 ?
-                                   PACKET_VNET_HDR : PACKET_VNET_HDR_SZ,
-                                   &size, sizeof(size)), ==, 0);
+    fd = rig_open(&r, CAPTURE, ETH_P_ALL);
+    r.vnet_hdr_len = vnet_hdr_len;
+    if (vnet_hdr_len) {
+        socket_set_int(fd, SOL_PACKET, vnet_hdr_len == 10 ?
+                       PACKET_VNET_HDR : PACKET_VNET_HDR_SZ, vnet_hdr_len);
     }
-    rig_connect(&r, fd, &totals);
+    rig_connect(&r, fd, NULL);
 
     g_assert_cmpint(send(r.peer, frame, len, 0), ==, len);
-    g_assert_cmpuint(rig_read_frame(&r, got, vnet_hdr_len), ==,
+    g_assert_cmpuint(rig_read_frame(&r, got), ==,
                      vnet_hdr_len + len);
     g_assert_cmpmem(got + vnet_hdr_len, len, frame, len);
     if (vnet_hdr_len) {
@@ -230,8 +205,8 @@ static void test_vlan(const void *opaque)
             continue;
         }
         /* in the ring, and too long for it */
-        do_test_vlan(vnet_hdr_lens[i], GPOINTER_TO_INT(opaque), 100);
-        do_test_vlan(vnet_hdr_lens[i], GPOINTER_TO_INT(opaque), 1000);
+        do_test_vlan(opaque, vnet_hdr_lens[i], 100);
+        do_test_vlan(opaque, vnet_hdr_lens[i], 1000);
     }
 }
 
@@ -262,24 +237,21 @@ static void do_test_partial(size_t vnet_hdr_len, size_t tags_len)
     uint8_t buf[sizeof(hdr) + 100], got[4 * FRAME_MAX];
     uint8_t *frame = buf + sizeof(hdr), *field;
     size_t len = put_partial(frame, tags_len);
-    int fd, on = 1;
-    Rig r = { .mode = CAPTURE };
+    int fd;
+    Rig r;
 
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, ETH_P_ALL);
+    fd = rig_open(&r, CAPTURE, ETH_P_ALL);
+    r.vnet_hdr_len = vnet_hdr_len;
     if (vnet_hdr_len) {
-        g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR,
-                                   &on, sizeof(on)), ==, 0);
+        packet_set_vnet_hdr(fd);
     }
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    rig_connect(&r, fd, NULL);
 
     memcpy(buf, &hdr, sizeof(hdr));
-    g_assert_cmpint(setsockopt(r.peer, SOL_PACKET, PACKET_VNET_HDR,
-                               &on, sizeof(on)), ==, 0);
+    packet_set_vnet_hdr(r.peer);
     g_assert_cmpint(send(r.peer, buf, sizeof(hdr) + len, 0), ==,
                     sizeof(hdr) + len);
-    g_assert_cmpuint(rig_read_frame(&r, got, vnet_hdr_len), ==,
+    g_assert_cmpuint(rig_read_frame(&r, got), ==,
                      vnet_hdr_len + len);
 
     if (vnet_hdr_len) {
@@ -308,21 +280,13 @@ static void test_partial_checksum(void)
     }
 }
 
-static void add_tests(void)
-{
-    int i;
-
-    add_simple_test("capture/ufo", "ring", test_ufo_ring);
-    add_simple_test("capture/ufo", "queue", test_ufo_queue);
-    add_simple_test("capture", "undescribable", test_undescribable);
-    add_simple_test("capture", "partial-checksum", test_partial_checksum);
-    for (i = 0; i < ARRAY_SIZE(vlan_cases); i++) {
-        add_test("capture/vlan", vlan_cases[i].name, GINT_TO_POINTER(i),
-                 test_vlan);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    return rig_run(argc, argv, add_tests);
+    suite_init(&argc, &argv, "/channel-af-packet/capture");
+    suite_add("ufo/ring", test_ufo_ring);
+    suite_add("ufo/queue", test_ufo_queue);
+    suite_add("undescribable", test_undescribable);
+    suite_add("partial-checksum", test_partial_checksum);
+    SUITE_ADD_TABLE("vlan", vlan_cases, test_vlan);
+    return g_test_run();
 }

@@ -4,9 +4,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
-#include "qapi/error.h"
 #include "channel-af-packet-rig.h"
 
 static void do_test_inject(size_t chunk)
@@ -79,15 +76,13 @@ static void test_inject_writev(void)
 static void test_inject_read(const void *opaque)
 {
     uint16_t proto = GPOINTER_TO_INT(opaque);
-    Rig r = { .mode = INJECT };
+    Rig r;
     char byte;
     int fd, i;
 
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, proto);
+    fd = rig_open(&r, INJECT, proto);
     peer_send(&r, 60, 1);
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    rig_connect(&r, fd, NULL);
     for (i = 0; i < 10; i++) {
         peer_send(&r, 60, i);
     }
@@ -163,20 +158,23 @@ static void test_inject_bad_frames(void)
 }
 
 /* What can't be records ends the channel; what came before went out. */
-static const struct {
+typedef struct Nonsense {
     const char *name;
     uint8_t bytes[8];
     size_t len;
-} nonsense[] = {
+} Nonsense;
+
+static const Nonsense nonsense[] = {
     { "one-more", { 0x00, 0x01, 0x10, 0x01 }, 4 },
     { "text", { 'G', 'E', 'T', ' ', '/', ' ', 'H', 'T' }, 8 },
     { "ones", { 0xff, 0xff, 0xff, 0xff }, 4 },
     { "little-endian", { 0x3c, 0x00, 0x00, 0x00 }, 4 },
 };
 
-static void do_test_nonsense(int i, size_t chunk)
+static void do_test_nonsense(const Nonsense *c, size_t chunk)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
+    static const char *const words[WORDS_MAX] = { "69632" };
     Error *err = NULL;
     ssize_t ret = 0;
     size_t at;
@@ -184,7 +182,7 @@ static void do_test_nonsense(int i, size_t chunk)
 
     rig_init(&r, INJECT, 0);
     append_record(stream, 60, 1);
-    g_byte_array_append(stream, nonsense[i].bytes, nonsense[i].len);
+    g_byte_array_append(stream, c->bytes, c->len);
     append_record(stream, 60, 2);
     for (at = 0; at < stream->len && ret >= 0; at += chunk) {
         ret = qio_channel_write(r.base, (char *)stream->data + at,
@@ -192,7 +190,7 @@ static void do_test_nonsense(int i, size_t chunk)
     }
     g_assert_cmpint(ret, ==, -1);
     g_assert_nonnull(err);
-    g_assert_nonnull(strstr(error_get_pretty(err), "69632"));
+    assert_words(error_get_pretty(err), words);
     error_free(err);
 
     rig_expect_read(&r, 0);
@@ -201,10 +199,7 @@ static void do_test_nonsense(int i, size_t chunk)
     rig_expect_read(&r, 0);
 
     /* It has ended for good */
-    err = NULL;
-    g_assert_cmpint(qio_channel_write(r.base, (char *)stream->data, 64, &err),
-                    ==, -1);
-    error_free_or_abort(&err);
+    rig_refuse_write(&r, stream->data, 64, "");
     peer_expect(&r, 60, 1);
     g_assert_cmpint(recv(r.peer, &at, sizeof(at), MSG_DONTWAIT), ==, -1);
     g_assert_cmpuint(rig_stats(&r).frames, ==, 1);
@@ -213,8 +208,8 @@ static void do_test_nonsense(int i, size_t chunk)
 
 static void test_nonsense(const void *opaque)
 {
-    do_test_nonsense(GPOINTER_TO_INT(opaque), 1);
-    do_test_nonsense(GPOINTER_TO_INT(opaque), 100000);
+    do_test_nonsense(opaque, 1);
+    do_test_nonsense(opaque, 100000);
 }
 
 /* Half a record is nothing to a new connection, or to a new writer. */
@@ -234,7 +229,7 @@ static void test_inject_half(void)
         } else {
             qio_channel_close(r.base, &error_abort);
             stats = rig_stats(&r);
-            object_unref(OBJECT(r.ioc));
+            rig_disconnect(&r);
             rig_connect(&r, packet_open(IFNAME, 0), &stats);
         }
         rig_write(&r, stream->data, stream->len, 9);
@@ -253,16 +248,12 @@ static void test_inject_half(void)
 static void test_inject_vnet(void)
 {
     uint8_t record[8 + 10 + 60] = { 0, 0, 0, 70, 0, 0, 0, 10 };
-    Rig r = { .mode = INJECT };
-    Error *err = NULL;
-    int fd, on = 1;
+    Rig r;
+    int fd;
 
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, 0);
-    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
-                               sizeof(on)), ==, 0);
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    fd = rig_open(&r, INJECT, 0);
+    packet_set_vnet_hdr(fd);
+    rig_connect(&r, fd, NULL);
 
     put_frame(record + 18, 60, 1);
     rig_write(&r, record, sizeof(record), 11);
@@ -282,34 +273,22 @@ static void test_inject_vnet(void)
 
     /* and of another length */
     record[7] = 12;
-    g_assert_cmpint(qio_channel_write(r.base, (char *)record, sizeof(record),
-                                      &err), ==, -1);
-    g_assert_nonnull(strstr(error_get_pretty(err), "12"));
-    error_free(err);
+    rig_refuse_write(&r, record, sizeof(record), "12");
     rig_expect_read(&r, 0);
     rig_free(&r);
 }
 
-static void add_tests(void)
-{
-    int i;
-
-    add_simple_test("inject", "pieces", test_inject_pieces);
-    add_simple_test("inject", "at-once", test_inject_at_once);
-    add_simple_test("inject", "writev", test_inject_writev);
-    add_test("inject/read", "deaf", GINT_TO_POINTER(0), test_inject_read);
-    add_test("inject/read", "all", GINT_TO_POINTER(ETH_P_ALL),
-             test_inject_read);
-    add_simple_test("inject", "bad-frames", test_inject_bad_frames);
-    add_simple_test("inject", "half", test_inject_half);
-    add_simple_test("inject", "vnet", test_inject_vnet);
-    for (i = 0; i < ARRAY_SIZE(nonsense); i++) {
-        add_test("inject/nonsense", nonsense[i].name, GINT_TO_POINTER(i),
-                 test_nonsense);
-    }
-}
-
 int main(int argc, char **argv)
 {
-    return rig_run(argc, argv, add_tests);
+    suite_init(&argc, &argv, "/channel-af-packet/inject");
+    suite_add("pieces", test_inject_pieces);
+    suite_add("at-once", test_inject_at_once);
+    suite_add("writev", test_inject_writev);
+    suite_add_data("read/deaf", GINT_TO_POINTER(0), test_inject_read);
+    suite_add_data("read/all", GINT_TO_POINTER(ETH_P_ALL), test_inject_read);
+    suite_add("bad-frames", test_inject_bad_frames);
+    suite_add("half", test_inject_half);
+    suite_add("vnet", test_inject_vnet);
+    SUITE_ADD_TABLE("nonsense", nonsense, test_nonsense);
+    return g_test_run();
 }

@@ -4,11 +4,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <linux/if_ether.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include "chardev/af-packet-socket.h"
-#include "qapi/error.h"
 #include "channel-af-packet-rig.h"
 
 typedef struct LinkCase {
@@ -24,14 +22,14 @@ static const LinkCase link_cases[] = {
     { "inject-all", INJECT, ETH_P_ALL },
 };
 
-/* Read and forget what the kernel says when an interface comes or goes. */
-static void drain(Rig *r)
+/* Bring both ends up, with a socket at the far one that has seen nothing. */
+static void rig_bring_up(Rig *r)
 {
-    char buf[4096];
-
-    while (qio_channel_read(r->base, buf, sizeof(buf), &error_abort) > 0) {
-        continue;
+    if (r->peer) {
+        close(r->peer);
     }
+    veth_bring_up(IFNAME, PEER);
+    r->peer = packet_endpoint(PEER, TEST_ETHERTYPE);
 }
 
 /* Set the interface down; the channel waits, and counts. */
@@ -41,7 +39,7 @@ static void do_test_down(Rig *r)
     int i;
 
     link_set_up(IFNAME, false);
-    drain(r);
+    rig_drain(r);
     rig_assert_idle(r);
     rig_expect_read(r, QIO_CHANNEL_ERR_BLOCK);
     for (i = 0; i < 5; i++) {
@@ -64,9 +62,7 @@ static void test_link_down_up(const void *opaque)
     for (i = 0; i < 2; i++) {
         rig_expect_pass(&r, i);
         do_test_down(&r);
-        close(r.peer);
-        veth_bring_up(IFNAME, PEER);
-        r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+        rig_bring_up(&r);
     }
     rig_expect_pass(&r, i);
     rig_free(&r);
@@ -94,11 +90,10 @@ static void test_link_down_first(const void *opaque)
     Rig r = { .mode = c->mode };
 
     g_assert_cmpint(veth_create(IFNAME, PEER), ==, 0);
-    rig_connect(&r, packet_open(IFNAME, c->proto), &(ChardevAfPacketStats) {});
+    rig_connect(&r, packet_open(IFNAME, c->proto), NULL);
     rig_assert_idle(&r);
     rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
-    veth_bring_up(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    rig_bring_up(&r);
     rig_expect_pass(&r, 1);
     rig_free(&r);
 }
@@ -111,13 +106,11 @@ static void test_link_peer_down(const void *opaque)
 
     rig_init(&r, c->mode, c->proto);
     link_set_up(PEER, false);
-    drain(&r);
+    rig_drain(&r);
     rig_assert_idle(&r);
     rig_write_record(&r, 60, 1);
     rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
-    close(r.peer);
-    veth_bring_up(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
+    rig_bring_up(&r);
     rig_expect_pass(&r, 2);
     rig_free(&r);
 }
@@ -189,14 +182,13 @@ static void test_no_carrier(void)
 /* A dormant interface has a carrier, though it is not said to be running. */
 static void test_dormant(void)
 {
-    int64_t end = g_get_monotonic_time() + DEADLINE;
+    int64_t end = deadline_in(DEADLINE);
     Rig r = { .mode = INJECT };
 
     g_assert_cmpint(veth_create(IFNAME, PEER), ==, 0);
     link_set_dormant(IFNAME);
-    veth_bring_up(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    rig_connect(&r, packet_open(IFNAME, 0), &(ChardevAfPacketStats) {});
+    rig_bring_up(&r);
+    rig_connect(&r, packet_open(IFNAME, 0), NULL);
     while (is_running(r.fd)) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
     }
@@ -211,17 +203,14 @@ static void test_dormant(void)
 /* The channel ends within two seconds, and says so for as long as it is. */
 static void assert_ends(Rig *r)
 {
-    Error *err = NULL;
-
     g_assert_cmpint(rig_wait(r, G_IO_HUP, 2 * G_TIME_SPAN_SECOND), ==,
                     G_IO_HUP);
     g_assert_cmpint(rig_wait(r, G_IO_IN | G_IO_HUP, DEADLINE) & G_IO_IN, ==,
                     G_IO_IN);
-    drain(r);
+    rig_drain(r);
     rig_expect_read(r, 0);
     rig_expect_read(r, 0);
-    g_assert_cmpint(qio_channel_write(r->base, "", 1, &err), ==, -1);
-    error_free_or_abort(&err);
+    rig_refuse_write(r, "", 1, "");
 }
 
 static void test_link_delete(const void *opaque)
@@ -234,7 +223,7 @@ static void test_link_delete(const void *opaque)
     rig_assert_idle(&r);
     link_remove(IFNAME);
     assert_ends(&r);
-    rig_free_after_removal(&r);
+    rig_free(&r);
 }
 
 static void test_link_delete_while_down(const void *opaque)
@@ -246,23 +235,21 @@ static void test_link_delete_while_down(const void *opaque)
     do_test_down(&r);
     link_remove(IFNAME);
     assert_ends(&r);
-    rig_free_after_removal(&r);
+    rig_free(&r);
 }
 
 /* It went before anybody looked. */
 static void test_link_delete_first(const void *opaque)
 {
     const LinkCase *c = opaque;
-    Rig r = { .mode = c->mode };
+    Rig r;
     int fd;
 
-    veth_add(IFNAME, PEER);
-    r.peer = packet_endpoint(PEER, TEST_ETHERTYPE);
-    fd = packet_open(IFNAME, c->proto);
+    fd = rig_open(&r, c->mode, c->proto);
     link_remove(IFNAME);
-    rig_connect(&r, fd, &(ChardevAfPacketStats) {});
+    rig_connect(&r, fd, NULL);
     assert_ends(&r);
-    rig_free_after_removal(&r);
+    rig_free(&r);
 }
 
 /* What had been received by then can be read first. */
@@ -285,7 +272,7 @@ static void do_test_link_delete_unread(bool notice)
     }
     g_assert_cmpint(rig_wait(&r, G_IO_HUP, DEADLINE), ==, G_IO_HUP);
     rig_expect_read(&r, 0);
-    rig_free_after_removal(&r);
+    rig_free(&r);
 }
 
 static void test_link_delete_unread(void)
@@ -294,28 +281,19 @@ static void test_link_delete_unread(void)
     do_test_link_delete_unread(false);
 }
 
-static void add_tests(void)
-{
-    int i;
-
-    for (i = 0; i < ARRAY_SIZE(link_cases); i++) {
-        const LinkCase *c = &link_cases[i];
-
-        add_test("link/down-up", c->name, c, test_link_down_up);
-        add_test("link/flap", c->name, c, test_link_flap);
-        add_test("link/down-first", c->name, c, test_link_down_first);
-        add_test("link/peer-down", c->name, c, test_link_peer_down);
-        add_test("link/delete", c->name, c, test_link_delete);
-        add_test("link/delete-while-down", c->name, c,
-                 test_link_delete_while_down);
-        add_test("link/delete-first", c->name, c, test_link_delete_first);
-    }
-    add_simple_test("link", "delete-unread", test_link_delete_unread);
-    add_simple_test("link", "no-carrier", test_no_carrier);
-    add_simple_test("link", "dormant", test_dormant);
-}
-
 int main(int argc, char **argv)
 {
-    return rig_run(argc, argv, add_tests);
+    suite_init(&argc, &argv, "/channel-af-packet/link");
+    SUITE_ADD_TABLE("down-up", link_cases, test_link_down_up);
+    SUITE_ADD_TABLE("flap", link_cases, test_link_flap);
+    SUITE_ADD_TABLE("down-first", link_cases, test_link_down_first);
+    SUITE_ADD_TABLE("peer-down", link_cases, test_link_peer_down);
+    SUITE_ADD_TABLE("delete", link_cases, test_link_delete);
+    SUITE_ADD_TABLE("delete-while-down", link_cases,
+                    test_link_delete_while_down);
+    SUITE_ADD_TABLE("delete-first", link_cases, test_link_delete_first);
+    suite_add("delete-unread", test_link_delete_unread);
+    suite_add("no-carrier", test_no_carrier);
+    suite_add("dormant", test_dormant);
+    return g_test_run();
 }

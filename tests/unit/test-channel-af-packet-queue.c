@@ -6,32 +6,21 @@
 #include "qemu/osdep.h"
 #include <poll.h>
 #include "chardev/af-packet-txq.h"
-#include "qapi/error.h"
-#include "qemu/units.h"
+#include "qemu/sockets.h"
 #include "channel-af-packet-rig.h"
 
 #define QUEUE_MAX (4 * MiB)
-
 /* What a frame of 1000 bytes takes */
 #define QUEUED_BYTES (sizeof(AfPacketTxFrame) + 1000)
 
 /* @rate, @limit: see link_add_tbf().  Returns: false if there is no such. */
-static bool rig_init_slow(Rig *r, uint32_t rate, uint32_t limit, int sndbuf)
+static bool init_queue(Rig *r, uint32_t rate, uint32_t limit, int sndbuf)
 {
-    rig_init(r, INJECT, 0);
-    if (link_add_tbf(IFNAME, rate, 2 * FRAME_MAX, limit) < 0) {
-        g_test_skip("the kernel has no token bucket filter");
-        rig_free(r);
+    if (!rig_init_slow(r, rate, 2 * FRAME_MAX, limit)) {
         return false;
     }
-    g_assert_cmpint(setsockopt(r->fd, SOL_SOCKET, SO_SNDBUF, &sndbuf,
-                               sizeof(sndbuf)), ==, 0);
+    socket_set_int(r->fd, SOL_SOCKET, SO_SNDBUF, sndbuf);
     return true;
-}
-
-static bool sent(const ChardevAfPacketStats *stats, uint64_t n)
-{
-    return stats->frames >= n;
 }
 
 /* All frames arrive, and in order, though the kernel won't take them now. */
@@ -44,11 +33,11 @@ static void do_test_slow(uint32_t limit, int sndbuf)
     Rig r;
     int i;
 
-    if (!rig_init_slow(&r, MiB, limit, sndbuf)) {
+    if (!init_queue(&r, MiB, limit, sndbuf)) {
         return;
     }
     writable.fd = r.fd;
-    end = g_get_monotonic_time() + DEADLINE;
+    end = deadline_in(DEADLINE);
     for (i = 0; i < n; i++) {
         rig_write_record(&r, 1000, i);
         if (i > n / 2) {
@@ -63,7 +52,7 @@ static void do_test_slow(uint32_t limit, int sndbuf)
     g_assert_cmpuint(stats.frames + stats.queue_frames, ==, n);
 
     for (i = 0; i < n; i++) {
-        rig_wait_stats(&r, sent, i + 1);
+        rig_wait_sent(&r, i + 1);
         peer_expect(&r, 1000, i);
     }
     /* It takes a fifth of a second, and was not by one look per second */
@@ -99,7 +88,7 @@ static void do_test_queue_full(uint32_t limit, int sndbuf)
     Rig r;
     int i;
 
-    if (!rig_init_slow(&r, 1000, limit, sndbuf)) {
+    if (!init_queue(&r, 1000, limit, sndbuf)) {
         return;
     }
     for (i = 0; i < n; i++) {
@@ -126,9 +115,7 @@ static void do_test_queue_full(uint32_t limit, int sndbuf)
     g_assert_cmpuint(stats.queue_frames, ==, 0);
     g_assert_cmpuint(stats.queue_bytes, ==, 0);
     g_assert_cmpuint(stats.frames + all_dropped(&stats), ==, n);
-    object_unref(OBJECT(r.ioc));
-    close(r.peer);
-    link_remove(IFNAME);
+    rig_free(&r);
 }
 
 static void test_queue_full(void)
@@ -143,15 +130,12 @@ static void test_queue_hopeless(void)
     ChardevAfPacketStats stats;
     Rig r;
 
-    rig_init(&r, INJECT, 0);
-    if (link_add_tbf(IFNAME, MiB, 300, MiB) < 0) {
-        g_test_skip("the kernel has no token bucket filter");
-        rig_free(&r);
+    if (!rig_init_slow(&r, MiB, 300, MiB)) {
         return;
     }
     rig_write_record(&r, 1000, 1);
     rig_write_record(&r, 60, 2);
-    rig_wait_stats(&r, sent, 1);
+    rig_wait_sent(&r, 1);
     peer_expect(&r, 60, 2);
     stats = rig_stats(&r);
     g_assert_cmpuint(stats.dropped_refused, ==, 1);
@@ -160,18 +144,23 @@ static void test_queue_hopeless(void)
     rig_free(&r);
 }
 
+static gboolean on_tick(gpointer opaque)
+{
+    return G_SOURCE_CONTINUE;
+}
+
 /* The queue goes on from where the channel is attached to last. */
 static void test_queue_attach(void)
 {
     GMainContext *context = g_main_context_new();
-    int64_t end = g_get_monotonic_time() + DEADLINE;
+    int64_t end = deadline_in(DEADLINE);
     GSource *tick = g_timeout_source_new(10);
     Rig r;
     int i;
 
-    g_source_set_callback(tick, rig_tick, NULL, NULL);
+    g_source_set_callback(tick, on_tick, NULL, NULL);
     g_source_attach(tick, context);
-    if (rig_init_slow(&r, 200 * KiB, MiB, 1)) {
+    if (init_queue(&r, 200 * KiB, MiB, 1)) {
         for (i = 0; i < 20; i++) {
             rig_write_record(&r, 1000, i);
         }
@@ -191,16 +180,13 @@ static void test_queue_attach(void)
     g_main_context_unref(context);
 }
 
-static void add_tests(void)
-{
-    add_simple_test("queue", "slow-socket", test_slow_socket);
-    add_simple_test("queue", "slow-interface", test_slow_interface);
-    add_simple_test("queue", "full", test_queue_full);
-    add_simple_test("queue", "hopeless", test_queue_hopeless);
-    add_simple_test("queue", "attach", test_queue_attach);
-}
-
 int main(int argc, char **argv)
 {
-    return rig_run(argc, argv, add_tests);
+    suite_init(&argc, &argv, "/channel-af-packet/queue");
+    suite_add("slow-socket", test_slow_socket);
+    suite_add("slow-interface", test_slow_interface);
+    suite_add("full", test_queue_full);
+    suite_add("hopeless", test_queue_hopeless);
+    suite_add("attach", test_queue_attach);
+    return g_test_run();
 }

@@ -13,116 +13,50 @@
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
-#include "chardev/channel-af-packet.h"
-#include "io/channel-socket.h"
-#include "qapi/error.h"
-#include "qemu/bswap.h"
-#include "qemu/main-loop.h"
-#include "qemu/module.h"
-#include "qemu/sockets.h"
-#include "qemu/units.h"
 #include "standard-headers/linux/virtio_net.h"
 #include "af-packet-failing-calls.h"
-#include "af-packet-helpers.h"
 #include "af-packet-layers.h"
+#include "channel-af-packet-rig.h"
 
-#define IFNAME "veth0"
-#define PEER "veth1"
-#define DEADLINE (20 * G_TIME_SPAN_SECOND)
+#define ROUNDS_DEADLINE (20 * G_TIME_SPAN_SECOND)
 
 #define N_FRAMES 1000
-#define FRAME_MAX 4000
+#define LONG_FRAME 4000
 #define AT_ONCE (64 * KiB) /* of records, as sockets are read */
 #define ROUNDS 5
 
-static const char *skip_reason;
-
-/*
- * The channel
- */
-
-typedef struct Rig {
-    QIOChannelAfPacket *ioc;
-    int fd;                  /* the channel's socket */
-    size_t vnet_hdr_len;
-} Rig;
-
-static void rig_init(Rig *r)
+/* Have a channel on the interface that is there. */
+static void connect_injector(Rig *r, size_t vnet_hdr_len)
 {
-    const ChardevAfPacketStats none = {};
-    QIOChannelSocket *sioc;
+    int fd = packet_open(IFNAME, 0);
 
-    r->fd = packet_open(IFNAME, 0);
-    if (r->vnet_hdr_len) {
-        int on = 1;
-
-        g_assert_cmpint(setsockopt(r->fd, SOL_PACKET, PACKET_VNET_HDR, &on,
-                                   sizeof(on)), ==, 0);
+    *r = (Rig) { .mode = INJECT, .vnet_hdr_len = vnet_hdr_len };
+    if (vnet_hdr_len) {
+        packet_set_vnet_hdr(fd);
     }
-    sioc = qio_channel_socket_new_fd(r->fd, &error_abort);
-    r->ioc = qio_channel_af_packet_new(sioc,
-                                       CHARDEV_SOCKET_AF_PACKET_MODE_INJECT,
-                                       "test", &none);
-    object_unref(OBJECT(sioc));
-    qio_channel_af_packet_attach(r->ioc, NULL);
-}
-
-static void rig_free(Rig *r)
-{
-    qio_channel_close(QIO_CHANNEL(r->ioc), &error_abort);
-    object_unref(OBJECT(r->ioc));
-}
-
-static ChardevAfPacketStats rig_stats(Rig *r)
-{
-    ChardevAfPacketStats stats;
-
-    qio_channel_af_packet_get_stats(r->ioc, &stats);
-    return stats;
-}
-
-/* Append a record. */
-static void rig_append(const Rig *r, GByteArray *stream, const uint8_t *data,
-                       size_t len)
-{
-    uint8_t head[8];
-
-    stl_be_p(head, len);
-    stl_be_p(head + 4, r->vnet_hdr_len);
-    g_byte_array_append(stream, head, r->vnet_hdr_len ? 8 : 4);
-    g_byte_array_append(stream, data, len);
+    rig_connect(r, fd, NULL);
 }
 
 /* Write all of @stream, and let the main loop do what there is to do. */
-static void rig_write(Rig *r, const GByteArray *stream)
+static void write_stream(Rig *r, const GByteArray *stream)
 {
     size_t at, len;
 
     for (at = 0; at < stream->len; at += len) {
         len = MIN(stream->len - at, AT_ONCE);
-        g_assert_cmpint(qio_channel_write(QIO_CHANNEL(r->ioc),
-                                          (const char *)stream->data + at, len,
-                                          &error_abort), ==, len);
+        rig_write(r, stream->data + at, len, len);
         g_main_context_iteration(NULL, false);
     }
 }
 
-static gboolean on_tick(gpointer opaque)
-{
-    return G_SOURCE_CONTINUE;
-}
-
 /* Run the main loop until nothing waits in the channel. */
-static void rig_finish(Rig *r)
+static void wait_queue_empty(Rig *r)
 {
-    int64_t end = g_get_monotonic_time() + DEADLINE;
-    guint tick = g_timeout_add(1000, on_tick, NULL);
+    int64_t end = deadline_in(ROUNDS_DEADLINE);
 
     while (rig_stats(r).queue_frames) {
-        g_assert_cmpint(g_get_monotonic_time(), <, end);
-        g_main_context_iteration(NULL, true);
+        g_assert_true(main_loop_step(end));
     }
-    g_source_remove(tick);
 }
 
 /*
@@ -168,9 +102,9 @@ static bool add_short_tbf(const Mix *mix)
 }
 
 static const Mix mixes[] = {
-    { "peer-mtu/half", 200, FRAME_MAX, 2, add_peer_mtu },
-    { "peer-mtu/tenth", 200, FRAME_MAX, 10, add_peer_mtu },
-    { "peer-mtu/most", 200, FRAME_MAX, N_FRAMES, add_peer_mtu },
+    { "peer-mtu/half", 200, LONG_FRAME, 2, add_peer_mtu },
+    { "peer-mtu/tenth", 200, LONG_FRAME, 10, add_peer_mtu },
+    { "peer-mtu/most", 200, LONG_FRAME, N_FRAMES, add_peer_mtu },
     { "bfifo/half", 200, 1000, 2, add_bfifo },
     { "bfifo/tenth", 200, 1000, 10, add_bfifo },
     { "bfifo/all", 200, 1000, 1, add_bfifo },
@@ -230,46 +164,40 @@ static Outcome send_by_channel(const Mix *mix, const uint8_t *frame)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
     ChardevAfPacketStats stats;
-    Rig r = {};
     Outcome o;
+    Rig r;
     int i;
 
-    rig_init(&r);
+    connect_injector(&r, 0);
     for (i = 0; i < N_FRAMES; i++) {
-        rig_append(&r, stream, frame,
+        append_payload(&r, stream, frame,
                    is_bad(mix, i) ? mix->bad_len : mix->good_len);
     }
     o.usec = -g_get_monotonic_time();
-    rig_write(&r, stream);
-    rig_finish(&r);
+    write_stream(&r, stream);
+    wait_queue_empty(&r);
     wait_until_alone(r.fd);
     o.usec += g_get_monotonic_time();
     stats = rig_stats(&r);
     o.passed = stats.frames;
     o.refused = stats.dropped_refused;
     g_assert_cmpint(o.passed + o.refused, ==, N_FRAMES);
-    rig_free(&r);
+    rig_disconnect(&r);
     return o;
-}
-
-static void put_frame(uint8_t *frame, size_t len)
-{
-    memset(frame, 0xff, len);
-    put_16(frame + 12, TEST_ETHERTYPE);
 }
 
 static void test_mix(const void *opaque)
 {
     const Mix *mix = opaque;
-    const int64_t end = g_get_monotonic_time() + DEADLINE;
+    const int64_t end = deadline_in(ROUNDS_DEADLINE);
     int64_t best = INT64_MAX, best_loop = INT64_MAX;
-    uint8_t frame[FRAME_MAX];
+    uint8_t frame[LONG_FRAME];
     int i, n_bad = 0;
 
     for (i = 0; i < N_FRAMES; i++) {
         n_bad += is_bad(mix, i);
     }
-    put_frame(frame, sizeof(frame));
+    put_frame(frame, sizeof(frame), 0);
     if (!mix->add(mix)) {
         g_test_skip("the kernel has no such queueing discipline");
         link_remove(IFNAME);
@@ -302,14 +230,14 @@ static void do_test_second_chance(int err, int times)
     g_autoptr(GByteArray) stream = g_byte_array_new();
     ChardevAfPacketStats stats;
     uint8_t frame[60];
-    Rig r = {};
+    Rig r;
 
     veth_add(IFNAME, PEER);
-    rig_init(&r);
-    put_frame(frame, sizeof(frame));
-    rig_append(&r, stream, frame, sizeof(frame));
+    connect_injector(&r, 0);
+    put_frame(frame, sizeof(frame), 0);
+    append_payload(&r, stream, frame, sizeof(frame));
     fail_calls(CALL_SEND, err, times);
-    rig_write(&r, stream);
+    write_stream(&r, stream);
     g_assert_cmpint(count_calls(), ==, 2);
     fail_calls(CALL_NONE, 0, 0);
     stats = rig_stats(&r);
@@ -317,10 +245,9 @@ static void do_test_second_chance(int err, int times)
     g_assert_cmpuint(stats.dropped_refused, ==, times == 2);
     g_assert_cmpuint(stats.queue_max_bytes, ==, 0);
     rig_free(&r);
-    link_remove(IFNAME);
 }
 
-static void test_second_chance(const void *opaque)
+static void test_second_chance(void)
 {
     int times;
 
@@ -393,13 +320,13 @@ static void test_gso(const void *opaque)
     uint8_t buf[10 + 4500];
     g_autoptr(GByteArray) stream = g_byte_array_new();
     ChardevAfPacketStats stats;
-    Rig r = { .vnet_hdr_len = 10 };
+    Rig r;
     size_t len;
     bool taken;
     Frame f;
 
     veth_add(IFNAME, PEER);
-    rig_init(&r);
+    connect_injector(&r, 10);
     frame_build(&f, c->layers, 4000, 0);
     header_put_partial(f.headers);
     put_vnet_hdr(buf, &f, c->gso_type);
@@ -409,9 +336,9 @@ static void test_gso(const void *opaque)
     g_test_message("the kernel says: %s", taken ? "yes" : strerror(errno));
     g_assert_true(!taken || !c->in_tunnel);
 
-    rig_append(&r, stream, buf, len);
-    rig_write(&r, stream);
-    rig_finish(&r);
+    append_payload(&r, stream, buf, len);
+    write_stream(&r, stream);
+    wait_queue_empty(&r);
     stats = rig_stats(&r);
     g_assert_cmpuint(stats.queue_max_bytes, ==, 0);
     g_assert_cmpuint(stats.dropped_tunnel_gso, ==, c->in_tunnel);
@@ -420,42 +347,13 @@ static void test_gso(const void *opaque)
                      stats.dropped_tunnel_gso, ==, 1);
     frame_free(&f);
     rig_free(&r);
-    link_remove(IFNAME);
-}
-
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
-static void add_test(const char *name, const void *data, GTestDataFunc func)
-{
-    g_autofree char *path = g_strdup_printf("/channel-af-packet/refused/%s",
-                                            name);
-
-    g_test_add_data_func(path, data, skip_reason ? test_skip : func);
 }
 
 int main(int argc, char **argv)
 {
-    int i;
-
-    signal(SIGPIPE, SIG_IGN);
-    skip_reason = netns_skip_reason();
-
-    qemu_init_main_loop(&error_abort);
-    socket_init();
-    g_test_init(&argc, &argv, NULL);
-    module_call_init(MODULE_INIT_QOM);
-
-    for (i = 0; i < ARRAY_SIZE(mixes); i++) {
-        add_test(mixes[i].name, &mixes[i], test_mix);
-    }
-    add_test("second-chance", NULL, test_second_chance);
-    for (i = 0; i < ARRAY_SIZE(gso_cases); i++) {
-        g_autofree char *name = g_strdup_printf("gso/%s", gso_cases[i].name);
-
-        add_test(name, &gso_cases[i], test_gso);
-    }
+    suite_init(&argc, &argv, "/channel-af-packet");
+    SUITE_ADD_TABLE("refused", mixes, test_mix);
+    suite_add("refused/second-chance", test_second_chance);
+    SUITE_ADD_TABLE("refused/gso", gso_cases, test_gso);
     return g_test_run();
 }

@@ -10,88 +10,27 @@
 #include "qemu/osdep.h"
 #include <linux/bpf.h>
 #include <linux/filter.h>
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include "chardev/char-fe.h"
-#include "qapi/error.h"
-#include "qapi/qapi-commands-char.h"
-#include "qemu/main-loop.h"
-#include "qemu/module.h"
+#include "qapi/qapi-types-char.h"
 #include "qemu/sockets.h"
-#include "af-packet-helpers.h"
-
-#define IFNAME "veth0"
-#define PEER "veth1"
-#define CAPTURE CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE
-#define INJECT CHARDEV_SOCKET_AF_PACKET_MODE_INJECT
-
-/* Linux 4.20 */
-#ifndef PACKET_IGNORE_OUTGOING
-#define PACKET_IGNORE_OUTGOING 23
-#endif
-
-/* Linux 5.14 */
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
-
-/* Linux 6.4 */
-#ifndef PACKET_VNET_HDR_SZ
-#define PACKET_VNET_HDR_SZ 24
-#endif
-
-static const char *skip_reason;
+#include "char-socket-af-packet-rig.h"
 
 /*
  * Chardevs
  */
 
-static bool add_backend(const char *id, ChardevBackend *backend, Error **errp)
-{
-    ChardevReturn *ret = qmp_chardev_add(id, backend, errp);
-
-    qapi_free_ChardevReturn(ret);
-    qapi_free_ChardevBackend(backend);
-    return ret != NULL;
-}
-
 /* @fd goes, whatever comes of it. */
 static bool add_socket(const char *id, int fd, ChardevSocketAfPacketMode mode,
                        Error **errp)
 {
-    ChardevBackend *backend = g_new0(ChardevBackend, 1);
-    ChardevSocket *sock = g_new0(ChardevSocket, 1);
-
-    backend->type = CHARDEV_BACKEND_KIND_SOCKET;
-    backend->u.socket.data = sock;
-    sock->addr = g_new0(SocketAddressLegacy, 1);
-    sock->addr->type = SOCKET_ADDRESS_TYPE_FD;
-    sock->addr->u.fd.data = g_new0(FdSocketAddress, 1);
-    sock->addr->u.fd.data->str = g_strdup_printf("%d", fd);
-    sock->has_server = true;
-    sock->has_af_packet_mode = true;
-    sock->af_packet_mode = mode;
-    return add_backend(id, backend, errp);
+    return add_backend(id, backend_new(fd, mode, NULL), errp);
 }
 
 static void remove_chardev(const char *id)
 {
     qmp_chardev_remove(id, &error_abort);
-}
-
-static void assert_words(Error *err, const char *const *words)
-{
-    g_assert_nonnull(err);
-    for (; *words; words++) {
-        if (!strstr(error_get_pretty(err), *words)) {
-            g_test_message("\"%s\" is not in: %s", *words,
-                           error_get_pretty(err));
-            g_test_fail();
-        }
-    }
-    error_free(err);
 }
 
 /*
@@ -153,36 +92,34 @@ static char *describe(int fd)
     return g_string_free(text, false);
 }
 
-static void set_int(int fd, int level, int name, int value)
+static void attach(int fd, struct sock_filter *filter, int len)
 {
-    g_assert_cmpint(setsockopt(fd, level, name, &value, sizeof(value)),
-                    ==, 0);
-}
-
-static void attach_filter(int fd, uint32_t k)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
-        BPF_STMT(BPF_RET | BPF_K, k),
-    };
-    struct sock_fprog prog = { .len = ARRAY_SIZE(filter), .filter = filter };
+    const struct sock_fprog prog = { .len = len, .filter = filter };
 
     g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
                                sizeof(prog)), ==, 0);
+}
+
+static void attach_pass_all(int fd)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+
+    attach(fd, filter, ARRAY_SIZE(filter));
 }
 
 static void attach_reject_all(int fd)
 {
     struct sock_filter reject = BPF_STMT(BPF_RET | BPF_K, 0);
-    struct sock_fprog prog = { .len = 1, .filter = &reject };
 
-    g_assert_cmpint(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
-                               sizeof(prog)), ==, 0);
+    attach(fd, &reject, 1);
 }
 
 static void lock_filter(int fd)
 {
-    set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
+    socket_set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
 }
 
 /* What the opener has done to the socket before it is handed over */
@@ -197,29 +134,24 @@ static void prepare_nonblock(int fd)
 
 static void prepare_auxdata(int fd)
 {
-    set_int(fd, SOL_PACKET, PACKET_AUXDATA, 1);
+    socket_set_int(fd, SOL_PACKET, PACKET_AUXDATA, 1);
 }
 
 static void prepare_version(int fd)
 {
-    set_int(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V3);
-    set_int(fd, SOL_PACKET, PACKET_COPY_THRESH, 77);
+    socket_set_int(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V3);
+    socket_set_int(fd, SOL_PACKET, PACKET_COPY_THRESH, 77);
 }
 
 static void prepare_buffers(int fd)
 {
-    set_int(fd, SOL_SOCKET, SO_RCVBUF, 50000);
-    set_int(fd, SOL_SOCKET, SO_SNDBUF, 50000);
+    socket_set_int(fd, SOL_SOCKET, SO_RCVBUF, 50000);
+    socket_set_int(fd, SOL_SOCKET, SO_SNDBUF, 50000);
 }
 
 static void prepare_sndbuf(int fd)
 {
-    set_int(fd, SOL_SOCKET, SO_SNDBUF, 50000);
-}
-
-static void prepare_vnet_hdr(int fd)
-{
-    set_int(fd, SOL_PACKET, PACKET_VNET_HDR, 1);
+    socket_set_int(fd, SOL_SOCKET, SO_SNDBUF, 50000);
 }
 
 static void prepare_vnet_hdr_12(int fd)
@@ -230,14 +162,9 @@ static void prepare_vnet_hdr_12(int fd)
     setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR_SZ, &size, sizeof(size));
 }
 
-static void prepare_filter(int fd)
-{
-    attach_filter(fd, UINT32_MAX);
-}
-
 static void prepare_filter_locked(int fd)
 {
-    attach_filter(fd, UINT32_MAX);
+    attach_pass_all(fd);
     lock_filter(fd);
 }
 
@@ -298,9 +225,9 @@ static const StateCase state_cases[] = {
     { "version", prepare_version, ETH_P_ALL },
     { "buffers", prepare_buffers, ETH_P_ALL },
     { "sndbuf", prepare_sndbuf, ETH_P_ALL },
-    { "vnet-hdr", prepare_vnet_hdr, ETH_P_ALL },
+    { "vnet-hdr", packet_set_vnet_hdr, ETH_P_ALL },
     { "vnet-hdr-12", prepare_vnet_hdr_12, ETH_P_ALL },
-    { "filter", prepare_filter, ETH_P_ALL },
+    { "filter", attach_pass_all, ETH_P_ALL },
     { "filter-locked", prepare_filter_locked, 0 },
     { "reject-all", attach_reject_all, ETH_P_ALL },
     { "reject-all-locked", prepare_reject_all_locked, ETH_P_ALL },
@@ -401,7 +328,7 @@ static void refuse_inject(void (*prepare)(int fd), const char *const *words)
     packet_bind(fd, "lo", ETH_P_ALL);
     before = describe(fd);
     g_assert_false(add_socket("pkt", dup(fd), INJECT, &err));
-    assert_words(err, words);
+    assert_error(err, NULL, words);
     after = describe(fd);
     g_assert_cmpstr(after, ==, before);
     close(fd);
@@ -409,9 +336,8 @@ static void refuse_inject(void (*prepare)(int fd), const char *const *words)
 
 static void test_filter_locked(void)
 {
-    static const char *const words[] = {
+    static const char *const words[WORDS_MAX] = {
         "'af-packet-mode=inject'", "locked", "SO_LOCK_FILTER", "protocol 0",
-        NULL,
     };
 
     refuse_inject(prepare_filter_locked, words);
@@ -419,9 +345,8 @@ static void test_filter_locked(void)
 
 static void test_filter_ebpf(void)
 {
-    static const char *const words[] = {
+    static const char *const words[WORDS_MAX] = {
         "'af-packet-mode=inject'", "filter", "SO_ATTACH_BPF", "protocol 0",
-        NULL,
     };
 
     refuse_inject(prepare_ebpf, words);
@@ -433,14 +358,14 @@ static void test_filter_ebpf(void)
 
 static void do_test_shared(int first, int second)
 {
-    static const char *const words[] = { "'pkt'", "duplicate", "another",
-                                         NULL };
+    static const char *const words[WORDS_MAX] = { "'pkt'", "duplicate",
+                                                  "another" };
     int fd = open_good();
     Error *err = NULL;
 
     g_assert_true(add_socket("pkt", dup(fd), first, &error_abort));
     g_assert_false(add_socket("pkt2", dup(fd), second, &err));
-    assert_words(err, words);
+    assert_error(err, NULL, words);
 
     /* It can be had when the other has gone */
     remove_chardev("pkt");
@@ -459,7 +384,7 @@ static void test_shared(void)
 /* add_client, when the connection has ended by what was written */
 static void test_shared_add_client(void)
 {
-    static const char *const words[] = { "'cap'", "duplicate", NULL };
+    static const char *const words[WORDS_MAX] = { "'cap'", "duplicate" };
     int fd = open_good();
     Chardev *chr;
     Error *err = NULL;
@@ -467,13 +392,10 @@ static void test_shared_add_client(void)
     g_assert_true(add_socket("cap", dup(fd), CAPTURE, &error_abort));
     g_assert_true(add_socket("inj", open_good(), INJECT, &error_abort));
     chr = qemu_chr_find("inj");
-    qemu_chr_write_all(chr, (const uint8_t *)"\xff\xff\xff\xff", 4);
-    while (object_property_get_bool(OBJECT(chr), "connected",
-                                    &error_abort)) {
-        g_main_context_iteration(NULL, true);
-    }
+    write_nonsense(chr);
+    wait_disconnected(chr);
     g_assert_cmpint(qemu_chr_add_client(chr, fd, &err), ==, -1);
-    assert_words(err, words);
+    assert_error(err, NULL, words);
     remove_chardev("cap");
     g_assert_cmpint(qemu_chr_add_client(chr, fd, &error_abort), ==, 0);
     remove_chardev("inj");
@@ -483,40 +405,27 @@ static void test_shared_add_client(void)
  * Multiplexers
  */
 
-static ChardevBackend *mux_on(const char *id)
-{
-    ChardevBackend *backend = g_new0(ChardevBackend, 1);
-
-    backend->type = CHARDEV_BACKEND_KIND_MUX;
-    backend->u.mux.data = g_new0(ChardevMux, 1);
-    backend->u.mux.data->chardev = g_strdup(id);
-    return backend;
-}
-
-static ChardevBackend *hub_on(const char *id)
-{
-    ChardevBackend *backend = g_new0(ChardevBackend, 1);
-
-    backend->type = CHARDEV_BACKEND_KIND_HUB;
-    backend->u.hub.data = g_new0(ChardevHub, 1);
-    QAPI_LIST_PREPEND(backend->u.hub.data->chardevs, g_strdup(id));
-    return backend;
-}
-
 static void test_mux(void)
 {
-    static const char *const mux_words[] = { "'pkt'", "'af-packet-mode'",
-                                             "'mux'", NULL };
-    static const char *const hub_words[] = { "'pkt'", "'af-packet-mode'",
-                                             "'hub'", NULL };
-    Error *err = NULL;
+    static const struct {
+        const char *backend;
+        const char *words[WORDS_MAX];
+    } fronts[] = {
+        { "{ 'type': 'mux', 'data': { 'chardev': 'pkt' } }",
+          { "'pkt'", "'af-packet-mode'", "'mux'" } },
+        { "{ 'type': 'hub', 'data': { 'chardevs': [ 'pkt' ] } }",
+          { "'pkt'", "'af-packet-mode'", "'hub'" } },
+    };
+    int i;
 
     g_assert_true(add_socket("pkt", open_good(), CAPTURE, &error_abort));
-    g_assert_false(add_backend("front", mux_on("pkt"), &err));
-    assert_words(err, mux_words);
-    err = NULL;
-    g_assert_false(add_backend("front", hub_on("pkt"), &err));
-    assert_words(err, hub_words);
+    for (i = 0; i < ARRAY_SIZE(fronts); i++) {
+        Error *err = NULL;
+
+        g_assert_null(add_backend("front", backend_from(fronts[i].backend),
+                                  &err));
+        assert_error(err, NULL, fronts[i].words);
+    }
     g_assert_null(qemu_chr_find("front"));
     /* Nobody has it as a frontend */
     remove_chardev("pkt");
@@ -549,54 +458,20 @@ static void test_rename(void)
     link_remove("renamed");
 }
 
-/*
- * Registration
- */
-
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
-static void call(const void *opaque)
-{
-    ((GTestFunc)opaque)();
-}
-
-static void add_test(const char *group, const char *name, const void *data,
-                     GTestDataFunc func)
-{
-    g_autofree char *path = g_strdup_printf("/char-socket-af-packet/%s/%s",
-                                            group, name);
-
-    g_test_add_data_func(path, data, skip_reason ? test_skip : func);
-}
-
 int main(int argc, char **argv)
 {
-    int i;
-
-    signal(SIGPIPE, SIG_IGN);
-    skip_reason = netns_skip_reason();
-
-    qemu_init_main_loop(&error_abort);
-    socket_init();
-    g_test_init(&argc, &argv, NULL);
-    module_call_init(MODULE_INIT_QOM);
-
-    for (i = 0; i < ARRAY_SIZE(state_cases); i++) {
-        add_test("state", state_cases[i].name, &state_cases[i], test_state);
-    }
-    add_test("state", "blocking", test_blocking, call);
-    add_test("filter", "locked", test_filter_locked, call);
+    suite_init(&argc, &argv, "/char-socket-af-packet");
+    SUITE_ADD_TABLE("state", state_cases, test_state);
+    suite_add("state/blocking", test_blocking);
+    suite_add("filter/locked", test_filter_locked);
     /* Takes CAP_BPF where unprivileged programs are not allowed */
-    if (!skip_reason && have_ebpf()) {
-        add_test("state", "ebpf", &ebpf_case, test_state);
-        add_test("filter", "ebpf", test_filter_ebpf, call);
+    if (suite_has_netns() && have_ebpf()) {
+        suite_add_data("state/ebpf", &ebpf_case, test_state);
+        suite_add("filter/ebpf", test_filter_ebpf);
     }
-    add_test("shared", "add", test_shared, call);
-    add_test("shared", "add-client", test_shared_add_client, call);
-    add_test("mux", "qmp", test_mux, call);
-    add_test("name", "renamed", test_rename, call);
+    suite_add("shared/add", test_shared);
+    suite_add("shared/add-client", test_shared_add_client);
+    suite_add("mux/qmp", test_mux);
+    suite_add("name/renamed", test_rename);
     return g_test_run();
 }
