@@ -31,11 +31,12 @@ OWN_NAMESPACE = "/proc/self/ns/net"
 PINGS = 5
 QEMU = os.environ.get("QEMU", str(REPOSITORY / "build/qemu-system-x86_64"))
 
-# linux/sched.h, asm/socket.h, linux/if_packet.h, linux/if_ether.h,
-# linux/sockios.h, linux/ethtool.h, linux/netlink.h, linux/rtnetlink.h,
-# linux/if_link.h
-CLONE_NEWUSER = 0x10000000
-CLONE_NEWNET = 0x40000000
+sys.path.append(str(REPOSITORY / "tests/af-packet"))
+from netns import (CLONE_NEWNET, call,  # noqa: E402
+                   enter_network_namespace, libc)
+
+# asm/socket.h, linux/if_packet.h, linux/if_ether.h, linux/sockios.h,
+# linux/ethtool.h, linux/netlink.h, linux/rtnetlink.h, linux/if_link.h
 SO_RCVBUFFORCE = 33
 SOL_PACKET = 263
 PACKET_VNET_HDR = 15
@@ -57,8 +58,6 @@ IFLA_IFNAME = 3
 IFLA_STATS64 = 23
 LINK_COUNTERS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes",
                  "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
-
-libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Trouble(Exception):
@@ -87,30 +86,12 @@ def run_demo(main):
 
 
 def leave_the_hosts_network():
-    """Move to an empty network namespace, which this process may configure.
-
-    Whoever isn't root becomes root of a user namespace first.
-    """
-    uid, gid = os.geteuid(), os.getegid()
+    """Move to an empty network namespace, which this process may configure."""
     try:
-        if uid == 0:
-            call(libc.unshare, CLONE_NEWNET)
-            return
-        call(libc.unshare, CLONE_NEWUSER | CLONE_NEWNET)
-        for name, text in (("setgroups", "deny"),
-                           ("uid_map", f"0 {uid} 1"),
-                           ("gid_map", f"0 {gid} 1")):
-            pathlib.Path("/proc/self", name).write_text(text)
+        enter_network_namespace()
     except OSError as error:
         raise Trouble(f"can't make a namespace ({error.strerror}): run as "
                       "root, or where user namespaces are allowed") from error
-
-
-def call(function, *arguments):
-    """Call a libc function; raise OSError when it returns -1."""
-    if function(*arguments) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def print_setup(docstring):
