@@ -196,7 +196,9 @@ static void takeover_on_record(SocketReadState *rs)
         s->end_seen = true;
         return;
     }
-    if (packet_writer_waiting(&s->writer) >= PACKET_RECORDS_WAITING_MAX) {
+    /* outdev would end the stream at another vnet header */
+    if (rs->vnet_hdr_len != sizeof(struct virtio_net_hdr) ||
+        packet_writer_waiting(&s->writer) >= PACKET_RECORDS_WAITING_MAX) {
         s->n_dropped++;
         return;
     }
@@ -247,6 +249,9 @@ static void takeover_in_event(void *opaque, QEMUChrEvent event)
     if (event == CHR_EVENT_CLOSED) {
         s->in_broken = false;
         net_socket_rs_init(&s->rs, takeover_on_record, true);
+    } else if (event == CHR_EVENT_OPENED && s->done) {
+        /* The source may have missed it */
+        takeover_answer(s);
     }
 }
 
@@ -278,11 +283,20 @@ static bool takeover_attach(NetdevTakeover *s, Error **errp)
                                        "outdev", errp);
 }
 
-static void takeover_start(NetdevTakeover *s)
+static bool takeover_hold(NetdevTakeover *s, Error **errp)
 {
     s->hold.netdev = s->netdev;
     s->hold.due = takeover_on_due;
-    qemu_announce_hold(&s->hold);
+    if (!qemu_announce_hold(&s->hold)) {
+        error_setg(errp, "netdev '%s' has a netdev-takeover already",
+                   s->netdev);
+        return false;
+    }
+    return true;
+}
+
+static void takeover_start(NetdevTakeover *s)
+{
     s->longest_hold = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_on_timeout,
                                    s);
     s->look_again = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_check_end, s);
@@ -313,7 +327,7 @@ static void netdev_takeover_complete(UserCreatable *uc, Error **errp)
                    "migration");
         return;
     }
-    if (!takeover_attach(s, errp)) {
+    if (!takeover_attach(s, errp) || !takeover_hold(s, errp)) {
         return;
     }
     s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));

@@ -10,21 +10,13 @@
 #include "migration/migration-qmp.h"
 #include "migration/migration-util.h"
 #include "netdev-handover-rig.h"
+#include "packet-stream.h"
 #include "qemu/bswap.h"
-#include "qemu/timer.h"
 #include "qobject/qdict.h"
-#include "qobject/qjson.h"
 #include "standard-headers/linux/virtio_net.h"
-#include "standard-headers/linux/virtio_pci.h"
 
-#define NIC_SLOT 4
-#define BUFFER_LEN 2048
-#define DEADLINE_US (30 * G_USEC_PER_SEC)
 
 #define ETHERTYPE_RARP 0x8035
-
-/* Longer than until QEMU looks again */
-#define CLOCK_STEP_NS (20 * SCALE_MS)
 
 const uint8_t guest_mac[ETH_ALEN] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 const uint8_t other_mac[ETH_ALEN] = { 0x02 };
@@ -48,37 +40,23 @@ static void vm_start(Vm *vm, const char *tap, const char *more)
     link_set_up(tap, true);
 }
 
-/* Pass @fd to QEMU, as @name, and close it here */
-static void vm_getfd(Vm *vm, const char *name, int fd)
+/* Returns: our end of a new stream; the other one is for QEMU */
+static int vm_stream_pair(Vm *vm, int *theirs)
 {
-    qtest_qmp_fds_assert_success(vm->qts, &fd, 1,
-                                 "{ 'execute': 'getfd',"
-                                 "  'arguments': { 'fdname': %s } }", name);
-    close(fd);
-}
+    int fd = pair_create(theirs);
 
-/* Pass a socket to QEMU, as "stream".  Returns: its other end */
-static int vm_getfd_stream(Vm *vm)
-{
-    const struct timeval deadline = { DEADLINE_US / G_USEC_PER_SEC };
-    int pair[2];
-
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair),
-                    ==, 0);
-    g_assert_cmpint(setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &deadline,
-                               sizeof(deadline)), ==, 0);
     /* If it holds little, most of what QEMU has to send waits */
-    g_assert_cmpint(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF,
+    g_assert_cmpint(setsockopt(*theirs, SOL_SOCKET, SO_SNDBUF,
                                &vm->send_buffer, sizeof(int)), ==, 0);
-    vm_getfd(vm, "stream", pair[1]);
-    return pair[0];
+    return fd;
 }
 
 /* Add the chardev "stream" on a new socket.  Returns: its other end */
 static int vm_add_stream(Vm *vm)
 {
-    int fd = vm_getfd_stream(vm);
+    int theirs, fd = vm_stream_pair(vm, &theirs);
 
+    qemu_pass_fd(vm->qts, "stream", theirs);
     qtest_qmp_assert_success(vm->qts, "{ 'execute': 'chardev-add',"
                              "  'arguments': { 'id': 'stream', 'backend': {"
                              "    'type': 'socket', 'data': {"
@@ -94,7 +72,7 @@ static void vm_add_inject(Vm *vm)
 
     g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
                                sizeof(on)), ==, 0);
-    vm_getfd(vm, "inject", fd);
+    qemu_pass_fd(vm->qts, "inject", fd);
     qtest_qmp_assert_success(vm->qts, "{ 'execute': 'chardev-add',"
                              "  'arguments': { 'id': 'inject', 'backend': {"
                              "    'type': 'socket', 'data': {"
@@ -102,100 +80,6 @@ static void vm_add_inject(Vm *vm)
                              "                'data': { 'str': 'inject' } },"
                              "      'server': false,"
                              "      'af-packet-mode': 'inject' } } } }");
-}
-
-/* --- The guest --- */
-
-void guest_add_buffers(Guest *guest, Vm *vm, uint32_t count)
-{
-    uint32_t i, head;
-    uint16_t idx;
-
-    for (i = 0; i < count; i++) {
-        head = qvirtqueue_add(vm->qts, guest->rx, guest->buffers +
-                              guest->n_buffers++ * BUFFER_LEN, BUFFER_LEN,
-                              true, false);
-        idx = qtest_readw(vm->qts, guest->rx->avail + 2);
-        qtest_writew(vm->qts, guest->rx->avail + 4 +
-                     2 * (idx % guest->rx->size), head);
-        qtest_writew(vm->qts, guest->rx->avail + 2, idx + 1);
-    }
-}
-
-void guest_kick(Guest *guest)
-{
-    guest->dev->vdev.bus->virtqueue_kick(&guest->dev->vdev, guest->rx);
-}
-
-static void guest_start(Guest *guest, Vm *vm, uint64_t features)
-{
-    QPCIAddress addr = { .devfn = QPCI_DEVFN(NIC_SLOT, 0) };
-    QVirtioDevice *vdev;
-
-    *guest = (Guest) {
-        .dev = virtio_pci_new(vm->qs->pcibus, &addr),
-    };
-    vdev = &guest->dev->vdev;
-    qvirtio_pci_device_enable(guest->dev);
-    qvirtio_start_device(vdev);
-    qvirtio_set_features(vdev, features);
-    guest->rx = qvirtqueue_setup(vdev, &vm->qs->alloc, 0);
-    guest->buffers = guest_alloc(&vm->qs->alloc,
-                                 guest->rx->size * BUFFER_LEN);
-    qvirtio_set_driver_ok(vdev);
-}
-
-/* Returns: the number of the frame that has come, or -1 if there is none */
-static int64_t guest_take(Guest *guest, Vm *vm)
-{
-    uint8_t buf[VNET_HDR_LEN + FRAME_LEN], *frame = buf + VNET_HDR_LEN;
-    uint32_t desc;
-
-    while (qvirtqueue_get_buf(vm->qts, guest->rx, &desc, NULL)) {
-        qtest_memread(vm->qts, guest->buffers + desc * BUFFER_LEN, buf,
-                      sizeof(buf));
-        if (lduw_be_p(frame + 2 * ETH_ALEN) == TEST_ETHERTYPE) {
-            return ldl_be_p(frame + ETH_HLEN);
-        }
-    }
-    return -1;
-}
-
-bool guest_is_asked(Guest *guest, Vm *vm)
-{
-    uint64_t status = guest->dev->bar.addr + VIRTIO_PCI_CONFIG_OFF(false) +
-                      offsetof(struct virtio_net_config, status);
-
-    qtest_clock_step(vm->qts, CLOCK_STEP_NS);
-    return qtest_inw(vm->qts, status) & VIRTIO_NET_S_ANNOUNCE;
-}
-
-void guest_expect(Guest *guest, Vm *vm, uint32_t end)
-{
-    const int64_t deadline = g_get_monotonic_time() + DEADLINE_US;
-    int64_t number;
-
-    while (guest->next < end) {
-        number = guest_take(guest, vm);
-        if (number >= 0) {
-            g_assert_cmpint(number, ==, guest->next);
-            guest->next++;
-        }
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-    }
-}
-
-void guest_expect_nothing(Guest *guest, Vm *vm)
-{
-    g_assert_cmpint(guest_take(guest, vm), ==, -1);
-}
-
-static void guest_end(Guest *guest, Vm *vm)
-{
-    qvirtqueue_cleanup(guest->dev->vdev.bus, guest->rx, &vm->qs->alloc);
-    qvirtio_pci_device_disable(guest->dev);
-    g_free(guest->dev->pdev);
-    g_free(guest->dev);
 }
 
 /* --- The network --- */
@@ -233,6 +117,18 @@ void network_send_group(const char *tap, uint32_t first, uint32_t end)
     network_send_as(tap, first, end, group_mac, other_mac);
 }
 
+void takeover_expect_done(Rig *r, bool complete)
+{
+    QDict *event = qtest_qmp_eventwait_ref(r->destination.qts,
+                                           "NETDEV_TAKEOVER_DONE");
+    QDict *data = qdict_get_qdict(event, "data");
+
+    g_assert_cmpstr(qdict_get_str(data, "id"), ==, "handover");
+    g_assert_cmpstr(qdict_get_str(data, "netdev-id"), ==, "guest");
+    g_assert_cmpint(qdict_get_bool(data, "complete"), ==, complete);
+    qobject_unref(event);
+}
+
 bool is_announced(Rig *r)
 {
     uint8_t frame[FRAME_LEN];
@@ -262,25 +158,27 @@ void stream_read(Rig *r, void *buf, size_t len)
     g_assert_cmpint(recv(r->from, buf, len, MSG_WAITALL), ==, len);
 }
 
-uint32_t stream_next(Rig *r)
+/* Returns: the number of the next record, which is to @mac */
+static uint32_t stream_next_to(Rig *r, const uint8_t *mac)
 {
     uint8_t record[RECORD_LEN], expected[RECORD_LEN];
     uint32_t number;
 
     stream_read(r, record, sizeof(record));
     number = ldl_be_p(record + 8 + VNET_HDR_LEN + ETH_HLEN);
-    record_fill(expected, number, guest_mac);
+    record_fill(expected, number, mac);
     g_assert_cmpmem(record, sizeof(record), expected, sizeof(expected));
     return number;
 }
 
+uint32_t stream_next(Rig *r)
+{
+    return stream_next_to(r, guest_mac);
+}
+
 void stream_expect_group(Rig *r, uint32_t number)
 {
-    uint8_t record[RECORD_LEN], expected[RECORD_LEN];
-
-    record_fill(expected, number, group_mac);
-    stream_read(r, record, sizeof(record));
-    g_assert_cmpmem(record, sizeof(record), expected, sizeof(expected));
+    g_assert_cmpuint(stream_next_to(r, group_mac), ==, number);
 }
 
 void stream_expect(Rig *r, uint32_t first, uint32_t end)
@@ -344,14 +242,14 @@ void stream_expect_answer(Rig *r)
 
 void stream_answer(Rig *r)
 {
-    const int64_t deadline = g_get_monotonic_time() + DEADLINE_US;
+    const int64_t end = deadline();
     uint8_t answer[END_LEN];
 
     end_fill(answer);
     g_assert_cmpint(send(r->from, answer, sizeof(answer), MSG_NOSIGNAL), ==,
                     sizeof(answer));
     while (!get_state(&r->source, "announced")) {
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
     }
 }
 
@@ -384,10 +282,10 @@ bool get_state(Vm *vm, const char *name)
 
 void wait_stat(Vm *vm, const char *name, uint64_t at_least)
 {
-    const int64_t deadline = g_get_monotonic_time() + DEADLINE_US;
+    const int64_t end = deadline();
 
     while (get_stat(vm, name) < at_least) {
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
     }
 }
 
@@ -404,29 +302,25 @@ void rig_start(Rig *r, uint32_t room, uint64_t features)
     guest_kick(&r->guest);
 }
 
-static bool vm_is_connected(Vm *vm)
+static int vm_reconnect(Vm *vm, int fd)
 {
-    QDict *rsp = qtest_qmp(vm->qts, "{ 'execute': 'query-chardev' }");
-    GString *text = qobject_to_json(QOBJECT(rsp));
-    bool connected = !strstr(text->str, "disconnected:");
+    int theirs;
 
-    g_string_free(text, true);
-    qobject_unref(rsp);
-    return connected;
+    close(fd);
+    chardev_wait_connected(vm->qts, "stream", false);
+    fd = vm_stream_pair(vm, &theirs);
+    chardev_connect(vm->qts, "stream", theirs);
+    return fd;
 }
 
-void rig_reconnect(Rig *r)
+void rig_reconnect_source(Rig *r)
 {
-    const int64_t deadline = g_get_monotonic_time() + DEADLINE_US;
+    r->from = vm_reconnect(&r->source, r->from);
+}
 
-    close(r->from);
-    while (vm_is_connected(&r->source)) {
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-    }
-    r->from = vm_getfd_stream(&r->source);
-    qtest_qmp_assert_success(r->source.qts, "{ 'execute': 'add_client',"
-                             "  'arguments': { 'protocol': 'stream',"
-                             "    'fdname': 'stream' } }");
+void rig_reconnect_destination(Rig *r)
+{
+    r->to = vm_reconnect(&r->destination, r->to);
 }
 
 void rig_add_source(Rig *r)
@@ -453,6 +347,20 @@ void rig_add_handover(Rig *r)
 {
     rig_add_destination(r);
     rig_add_source(r);
+}
+
+void rig_start_behind_with(Rig *r, uint64_t features)
+{
+    rig_start(r, ROOM, features);
+    rig_add_handover(r);
+    network_send(SOURCE_TAP, 0, BACKLOG_END);
+    guest_expect(&r->guest, &r->source, ROOM);
+    guest_add_buffers(&r->guest, &r->source, 200);
+}
+
+void rig_start_behind(Rig *r)
+{
+    rig_start_behind_with(r, 0);
 }
 
 void rig_migrate(Rig *r)
@@ -482,7 +390,7 @@ void rig_stop(Rig *r)
     qtest_shutdown(r->source.qs);
 }
 
-const char *rig_skip_reason(void)
+static const char *skip_reason(void)
 {
     const char *reason = netns_skip_reason();
     int fd;
@@ -496,4 +404,22 @@ const char *rig_skip_reason(void)
     }
     close(fd);
     return NULL;
+}
+
+static void test_skip(const void *reason)
+{
+    g_test_skip(reason);
+}
+
+bool rig_test_init(int *argc, char ***argv)
+{
+    const char *reason = skip_reason();
+
+    /* A QEMU that is gone is for an assertion to tell */
+    signal(SIGPIPE, SIG_IGN);
+    g_test_init(argc, argv, NULL);
+    if (reason) {
+        qtest_add_data_func("/netdev-handover", reason, test_skip);
+    }
+    return !reason;
 }

@@ -22,34 +22,18 @@
 #ifndef TESTS_QTEST_NETDEV_HANDOVER_RIG_H
 #define TESTS_QTEST_NETDEV_HANDOVER_RIG_H
 
-#include "libqos/libqos-pc.h"
-#include "libqos/virtio-pci.h"
-#include "libqtest.h"
+#include "netdev-handover-guest.h"
 
 #define SOURCE_TAP "tap0"
 #define DESTINATION_TAP "tap1"
-#define FRAME_LEN 600
-#define VNET_HDR_LEN 10
+#define ROOM 32
+#define BACKLOG_END 64
 #define RECORD_LEN (8 + VNET_HDR_LEN + FRAME_LEN)
 #define END_LEN (8 + VNET_HDR_LEN)
 
 extern const uint8_t guest_mac[6];
 extern const uint8_t other_mac[6];
 extern const uint8_t group_mac[6];
-
-typedef struct Vm {
-    QOSState *qs;
-    QTestState *qts;
-    int send_buffer;        /* of its end of the stream; 0: the least */
-} Vm;
-
-typedef struct Guest {
-    QVirtioPCIDevice *dev;
-    QVirtQueue *rx;
-    uint64_t buffers;
-    uint32_t n_buffers;     /* made available to the NIC */
-    uint32_t next;          /* number of the frame expected next */
-} Guest;
 
 typedef struct Rig {
     Vm source;
@@ -60,8 +44,8 @@ typedef struct Rig {
     int announcements;      /* a socket that hears those at DESTINATION_TAP */
 } Rig;
 
-/* Returns: why there can't be a rig, or NULL */
-const char *rig_skip_reason(void);
+/* As g_test_init().  Returns: false if there can't be taps: that is skipped */
+bool rig_test_init(int *argc, char ***argv);
 
 /*
  * Start both QEMUs, without handover; the guest has room for @room frames, and
@@ -76,28 +60,25 @@ void rig_add_handover(Rig *r);
 void rig_add_source(Rig *r);
 
 /* End the source's connection, and give it another */
-void rig_reconnect(Rig *r);
+void rig_reconnect_source(Rig *r);
+
+/* The same for the destination's */
+void rig_reconnect_destination(Rig *r);
+
+/*
+ * Start all of it, with a guest that is behind: of the frames up to BACKLOG_END
+ * it has received ROOM; one waits in QEMU, the others in the tap
+ */
+void rig_start_behind(Rig *r);
+
+/* The same with a driver that has these features */
+void rig_start_behind_with(Rig *r, uint64_t features);
 
 /* Start a migration, with the capabilities that were set */
 void rig_migrate(Rig *r);
 
 /* End all */
 void rig_stop(Rig *r);
-
-/* Let the NIC have @count more buffers; without a kick it may not notice */
-void guest_add_buffers(Guest *guest, Vm *vm, uint32_t count);
-
-/* Tell the source's NIC that it has buffers */
-void guest_kick(Guest *guest);
-
-/* Whether the guest is asked to announce itself, some ms later */
-bool guest_is_asked(Guest *guest, Vm *vm);
-
-/* The next frames that the guest gets have to be those up to @end */
-void guest_expect(Guest *guest, Vm *vm, uint32_t end);
-
-/* The guest has got no more */
-void guest_expect_nothing(Guest *guest, Vm *vm);
 
 /* Send frames @first up to @end out of @tap, between these addresses */
 void network_send_as(const char *tap, uint32_t first, uint32_t end,
@@ -150,6 +131,9 @@ bool get_state(Vm *vm, const char *name);
 
 /* Wait until an integer of the object's stats is @at_least that */
 void wait_stat(Vm *vm, const char *name, uint64_t at_least);
+
+/* The destination reports the end of the takeover */
+void takeover_expect_done(Rig *r, bool complete);
 
 /* Whether the guest is, or has been, announced at the destination */
 bool is_announced(Rig *r);

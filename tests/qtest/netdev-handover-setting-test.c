@@ -5,18 +5,16 @@
  */
 #include "qemu/osdep.h"
 #include "../unit/af-packet-helpers.h"
-#include "libqtest.h"
+#include "netdev-handover-rig.h"
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
 #include "qobject/qlist.h"
-
-#define TAP "tap0"
 
 /* --- QEMU with all that there is to refuse --- */
 
 static QTestState *start(const char *more)
 {
-    int fd = tap_create(TAP, true);
+    int fd = tap_create(SOURCE_TAP, true);
     QTestState *qts;
 
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
@@ -28,7 +26,7 @@ static QTestState *start(const char *more)
         "-chardev socket,id=mux,host=127.0.0.1,port=0,server=on,wait=off,"
         "mux=on -chardev udp,id=udp,host=127.0.0.1,port=9 %s", fd, more);
     close(fd);
-    link_set_up(TAP, true);
+    link_set_up(SOURCE_TAP, true);
     return qts;
 }
 
@@ -137,6 +135,13 @@ static const struct {
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'udp'",
       "chardev 'udp' can't report when it is writable", NULL,
       "-incoming defer" },
+    { "takeover/second",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'other'",
+      "netdev 'guest' has a netdev-takeover already", NULL,
+      "-incoming defer "
+      "-chardev socket,id=in,host=127.0.0.1,port=0,server=on,wait=off "
+      "-chardev socket,id=out,host=127.0.0.1,port=0,server=on,wait=off "
+      "-object netdev-takeover,id=t,netdev=guest,indev=in,outdev=out" },
     { "takeover/same",
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'stream'",
       "already in use", NULL, "-incoming defer" },
@@ -222,51 +227,26 @@ static void test_command_line(void)
     qtest_quit(qts);
 }
 
-static const char *skip_reason;
-
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
-static void add_test(const char *name, const void *data,
-                     void (*func)(const void *data))
-{
-    g_autofree char *path = g_strdup_printf("/netdev-handover/%s", name);
-
-    qtest_add_data_func(path, data, skip_reason ? test_skip : func);
-}
-
-static void run_plain(const void *func)
-{
-    ((void (*)(void))func)();
-}
-
 int main(int argc, char **argv)
 {
-    size_t i;
-    int fd;
+    int i;
 
-    skip_reason = netns_skip_reason();
-    if (!skip_reason) {
-        fd = tap_create(TAP, true);
-        skip_reason = fd < 0 ? "no tap: neither privileges nor access to "
-                               "/dev/net/tun" : NULL;
-        close(fd);
+    if (!rig_test_init(&argc, &argv)) {
+        return g_test_run();
     }
-    g_test_init(&argc, &argv, NULL);
-
     for (i = 0; i < ARRAY_SIZE(refused); i++) {
-        g_autofree char *name = g_strdup_printf("refused/%s",
+        g_autofree char *path = g_strdup_printf("/netdev-handover/refused/%s",
                                                 refused[i].name);
 
-        add_test(name, GINT_TO_POINTER(i), test_refused);
+        qtest_add_data_func(path, GINT_TO_POINTER(i), test_refused);
     }
-    add_test("cycles", test_cycles, run_plain);
-    add_test("fixed", test_fixed, run_plain);
-    add_test("netdev-del/without-nic", "", test_netdev_del);
-    add_test("netdev-del/with-nic", "-device virtio-net-pci,netdev=guest",
-             test_netdev_del);
-    add_test("command-line", test_command_line, run_plain);
+    qtest_add_func("/netdev-handover/cycles", test_cycles);
+    qtest_add_func("/netdev-handover/fixed", test_fixed);
+    qtest_add_data_func("/netdev-handover/netdev-del/without-nic", "",
+                        test_netdev_del);
+    qtest_add_data_func("/netdev-handover/netdev-del/with-nic",
+                        "-device virtio-net-pci,netdev=guest",
+                        test_netdev_del);
+    qtest_add_func("/netdev-handover/command-line", test_command_line);
     return g_test_run();
 }

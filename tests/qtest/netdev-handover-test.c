@@ -1,5 +1,5 @@
 /*
- * QTest testcase for netdev-handover and netdev-takeover
+ * QTest testcase for netdev-handover
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -12,31 +12,10 @@
 #include "netdev-handover-rig.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
-#include "standard-headers/linux/virtio_net.h"
 
-#define ROOM 32
 #define HELD_MAX (70 * KiB)
-#define HOLD_US (500 * 1000)
 
 /* --- A guest goes on elsewhere --- */
-
-/*
- * A guest that was behind: of 64 frames it has got half; one waits in QEMU, the
- * others in the tap.
- */
-static void start_behind_with(Rig *r, uint64_t features)
-{
-    rig_start(r, ROOM, features);
-    rig_add_handover(r);
-    network_send(SOURCE_TAP, 0, 64);
-    guest_expect(&r->guest, &r->source, ROOM);
-    guest_add_buffers(&r->guest, &r->source, 200);
-}
-
-static void start_behind(Rig *r)
-{
-    start_behind_with(r, 0);
-}
 
 static bool is_completed(Rig *r)
 {
@@ -45,25 +24,13 @@ static bool is_completed(Rig *r)
     return g_str_equal(status, "completed");
 }
 
-static void expect_done(Rig *r, bool complete)
-{
-    QDict *event = qtest_qmp_eventwait_ref(r->destination.qts,
-                                           "NETDEV_TAKEOVER_DONE");
-    QDict *data = qdict_get_qdict(event, "data");
-
-    g_assert_cmpstr(qdict_get_str(data, "id"), ==, "handover");
-    g_assert_cmpstr(qdict_get_str(data, "netdev-id"), ==, "guest");
-    g_assert_cmpint(qdict_get_bool(data, "complete"), ==, complete);
-    qobject_unref(event);
-}
-
 /* All of it, and in order: nothing is announced before its turn. */
 static void test_completed(const void *return_path)
 {
     const uint32_t n = 80;
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     migrate_set_capability(r.source.qts, "return-path", return_path != NULL);
     migrate_set_capability(r.destination.qts, "return-path",
                            return_path != NULL);
@@ -79,7 +46,7 @@ static void test_completed(const void *return_path)
     g_assert_false(is_announced(&r));
     g_assert_false(get_state(&r.destination, "done"));
     stream_send_end(&r);
-    expect_done(&r, true);
+    takeover_expect_done(&r, true);
     g_assert_true(is_announced(&r));
     stream_expect_answer(&r);
 
@@ -101,7 +68,7 @@ static void test_groups(void)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
     stream_expect(&r, ROOM, 64);
@@ -116,35 +83,12 @@ static void test_groups(void)
     rig_stop(&r);
 }
 
-/* The stream's end does not come: half a second later that is enough. */
-static void test_timeout(void)
-{
-    int64_t start;
-    Rig r;
-
-    start_behind(&r);
-    rig_migrate(&r);
-    start = g_get_monotonic_time();
-    qtest_qmp_eventwait(r.destination.qts, "RESUME");
-    stream_send(&r, ROOM, 64);
-    expect_done(&r, false);
-    g_assert_cmpint(g_get_monotonic_time() - start, >=, HOLD_US);
-    g_assert_true(is_announced(&r));
-    guest_expect(&r.guest, &r.destination, 64);
-
-    /* What comes later comes nevertheless, and there is nothing more to tell */
-    stream_send(&r, 64, 70);
-    stream_send_end(&r);
-    guest_expect(&r.guest, &r.destination, 70);
-    rig_stop(&r);
-}
-
 /* The guest's own frames, which a bridge brings back, stay behind. */
 static void test_own(void)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
     stream_expect(&r, ROOM, 64);
@@ -168,7 +112,7 @@ static void test_link_down(const void *name)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
     stream_expect(&r, ROOM, 64);
@@ -187,7 +131,7 @@ static void test_removed(const void *before)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     if (before) {
         link_remove(SOURCE_TAP);
     }
@@ -215,7 +159,7 @@ static void test_slow(void)
     uint32_t next;
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     network_send(SOURCE_TAP, 64, n);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
@@ -223,7 +167,7 @@ static void test_slow(void)
     g_assert_cmpuint(get_stat(&r.source, "waiting-bytes"), <, HELD_MAX);
     stream_expect(&r, ROOM, 40);
     stream_read(&r, part, sizeof(part));
-    rig_reconnect(&r);
+    rig_reconnect_source(&r);
 
     /* What was in the sockets' buffers is gone */
     next = stream_next(&r);
@@ -232,40 +176,6 @@ static void test_slow(void)
     stream_expect(&r, next + 1, n);
     stream_expect_end(&r);
     g_assert_cmpuint(get_stat(&r.source, "frames"), ==, n - ROOM);
-    rig_stop(&r);
-}
-
-/* A guest that can announce itself is not asked to do so before. */
-static void test_guest_announce(void)
-{
-    Rig r;
-
-    start_behind_with(&r, 1 << VIRTIO_NET_F_STATUS |
-                          1 << VIRTIO_NET_F_CTRL_VQ |
-                          1 << VIRTIO_NET_F_GUEST_ANNOUNCE);
-    rig_migrate(&r);
-    qtest_qmp_eventwait(r.destination.qts, "RESUME");
-    g_assert_false(guest_is_asked(&r.guest, &r.destination));
-    stream_send_end(&r);
-    expect_done(&r, true);
-    g_assert_true(guest_is_asked(&r.guest, &r.destination));
-    rig_stop(&r);
-}
-
-/* What is no stream of records ends its connection. */
-static void test_noise(void)
-{
-    uint8_t noise[] = { 0xaf, 0xaf, 0xaf, 0xaf, 0xaf, 0xaf, 0xaf, 0xaf };
-    Rig r;
-
-    start_behind(&r);
-    rig_migrate(&r);
-    qtest_qmp_eventwait(r.destination.qts, "RESUME");
-    stream_send(&r, ROOM, 64);
-    stream_write(&r, noise, sizeof(noise));
-    guest_expect(&r.guest, &r.destination, 64);
-    g_assert_cmpint(recv(r.to, noise, sizeof(noise), 0), <=, 0);
-    expect_done(&r, false);
     rig_stop(&r);
 }
 
@@ -287,28 +197,6 @@ static void test_turn(void)
     rig_stop(&r);
 }
 
-/* Nothing goes to a tap whose NIC has no state yet; it is kept. */
-static void test_early(const void *leaves)
-{
-    Rig r;
-
-    start_behind(&r);
-    stream_send(&r, ROOM, 64);
-    stream_send_end(&r);
-    if (leaves) {
-        shutdown(r.to, SHUT_RDWR);
-        wait_stat(&r.destination, "frames", 64 - ROOM);
-    } else {
-        g_assert_cmpuint(get_stat(&r.destination, "frames"), ==, 0);
-    }
-    g_assert_false(get_state(&r.destination, "done"));
-    rig_migrate(&r);
-    qtest_qmp_eventwait(r.destination.qts, "RESUME");
-    expect_done(&r, true);
-    guest_expect(&r.guest, &r.destination, 64);
-    rig_stop(&r);
-}
-
 /* --- A guest that does not go on elsewhere --- */
 
 /* It gets all of it where it was. */
@@ -316,7 +204,7 @@ static void test_cancelled(void)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     migrate_set_capability(r.source.qts, "pause-before-switchover", true);
     rig_migrate(&r);
     wait_for_migration_status(r.source.qts, "pre-switchover", NULL);
@@ -341,7 +229,7 @@ static void test_stopped(void)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'stop' }");
     network_send(SOURCE_TAP, 64, 96);
     stream_expect_nothing(&r);
@@ -357,7 +245,7 @@ static void test_paused(void)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'stop' }");
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
@@ -365,7 +253,7 @@ static void test_paused(void)
     stream_expect_end(&r);
     stream_send(&r, ROOM, 64);
     stream_send_end(&r);
-    expect_done(&r, true);
+    takeover_expect_done(&r, true);
     qtest_qmp_assert_success(r.destination.qts, "{ 'execute': 'cont' }");
     g_assert_true(is_announced(&r));
     guest_expect(&r.guest, &r.destination, 64);
@@ -380,7 +268,7 @@ static void test_postcopy(void)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     migrate_set_capability(r.source.qts, "postcopy-ram", true);
     migrate_set_capability(r.destination.qts, "postcopy-ram", true);
     /* Neither does it converge before that, nor come to an end at once */
@@ -399,7 +287,7 @@ static void test_postcopy(void)
     g_assert_false(is_completed(&r));
     stream_send(&r, ROOM, 64);
     stream_send_end(&r);
-    expect_done(&r, true);
+    takeover_expect_done(&r, true);
     g_assert_true(is_announced(&r));
 
     migrate_set_parameter_int(r.source.qts, "max-postcopy-bandwidth", 0);
@@ -431,7 +319,7 @@ static void test_continued(void)
 {
     Rig r;
 
-    start_behind(&r);
+    rig_start_behind(&r);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
     stream_expect(&r, ROOM, 64);
@@ -445,56 +333,31 @@ static void test_continued(void)
     rig_stop(&r);
 }
 
-static const char *skip_reason;
-
-static void test_skip(const void *opaque)
-{
-    g_test_skip(skip_reason);
-}
-
-static void run_plain(const void *func)
-{
-    ((void (*)(void))func)();
-}
-
-static void add_test(const char *name, const void *data,
-                     void (*func)(const void *data))
-{
-    g_autofree char *path = g_strdup_printf("/netdev-handover/%s", name);
-
-    qtest_add_data_func(path, data, skip_reason ? test_skip : func);
-}
-
 int main(int argc, char **argv)
 {
-    /* A QEMU that is gone is for an assertion to tell */
-    signal(SIGPIPE, SIG_IGN);
-
-    skip_reason = rig_skip_reason();
-    g_test_init(&argc, &argv, NULL);
-
-    add_test("completed", NULL, test_completed);
-    add_test("completed/return-path", "", test_completed);
-    add_test("groups", test_groups, run_plain);
-    add_test("timeout", test_timeout, run_plain);
-    add_test("own", test_own, run_plain);
-    add_test("link-down/netdev", "guest", test_link_down);
-    add_test("link-down/nic", "nic", test_link_down);
-    add_test("removed", NULL, test_removed);
-    add_test("removed/before", "", test_removed);
-    add_test("slow", test_slow, run_plain);
-    add_test("guest-announce", test_guest_announce, run_plain);
-    add_test("noise", test_noise, run_plain);
-    add_test("turn", test_turn, run_plain);
-    add_test("early", NULL, test_early);
-    add_test("early/leaves", "", test_early);
-    add_test("cancelled", test_cancelled, run_plain);
-    add_test("stopped", test_stopped, run_plain);
-    add_test("paused", test_paused, run_plain);
-    add_test("late", test_late, run_plain);
-    add_test("continued", test_continued, run_plain);
+    if (!rig_test_init(&argc, &argv)) {
+        return g_test_run();
+    }
+    qtest_add_data_func("/netdev-handover/completed", NULL, test_completed);
+    qtest_add_data_func("/netdev-handover/completed/return-path", "",
+                        test_completed);
+    qtest_add_func("/netdev-handover/groups", test_groups);
+    qtest_add_func("/netdev-handover/own", test_own);
+    qtest_add_data_func("/netdev-handover/link-down/netdev", "guest",
+                        test_link_down);
+    qtest_add_data_func("/netdev-handover/link-down/nic", "nic",
+                        test_link_down);
+    qtest_add_data_func("/netdev-handover/removed", NULL, test_removed);
+    qtest_add_data_func("/netdev-handover/removed/before", "", test_removed);
+    qtest_add_func("/netdev-handover/slow", test_slow);
+    qtest_add_func("/netdev-handover/turn", test_turn);
+    qtest_add_func("/netdev-handover/cancelled", test_cancelled);
+    qtest_add_func("/netdev-handover/stopped", test_stopped);
+    qtest_add_func("/netdev-handover/paused", test_paused);
+    qtest_add_func("/netdev-handover/late", test_late);
+    qtest_add_func("/netdev-handover/continued", test_continued);
     if (ufd_version_check(NULL)) {
-        add_test("postcopy", test_postcopy, run_plain);
+        qtest_add_func("/netdev-handover/postcopy", test_postcopy);
     }
     return g_test_run();
 }
