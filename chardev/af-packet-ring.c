@@ -1,5 +1,5 @@
 /*
- * A ring of short frames that an AF_PACKET socket shares with the kernel
+ * A ring of frames that an AF_PACKET socket shares with the kernel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -13,10 +13,10 @@
 #include "qemu/units.h"
 #include "af-packet-ring.h"
 
-/* A slot holds a frame of 174 bytes; 32760 of them can wait. */
-#define SLOT_SIZE (15 * TPACKET_ALIGNMENT)
+/* A slot holds a frame of 1518 bytes; 8118 of them can wait. */
+#define SLOT_SIZE (99 * TPACKET_ALIGNMENT)
 #define BLOCK_SIZE (64 * KiB)
-#define N_BLOCKS 120
+#define N_BLOCKS 198
 #define SLOTS_PER_BLOCK (BLOCK_SIZE / SLOT_SIZE)
 #define N_SLOTS (N_BLOCKS * SLOTS_PER_BLOCK)
 #define RING_SIZE (N_BLOCKS * BLOCK_SIZE)

@@ -1,5 +1,5 @@
 /*
- * A ring of short frames that an AF_PACKET socket shares with the kernel
+ * A ring of frames that an AF_PACKET socket shares with the kernel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *

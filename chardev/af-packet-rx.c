@@ -15,14 +15,14 @@
 #include "af-packet-socket.h"
 
 /* Frames per system call on the receive queue */
-#define BATCH 16
+#define BATCH 8
 
 /*
  * Whatever net.core.rmem_default and rmem_max say: with the ring, room for
  * BATCH frames and one frame more than SO_RCVBUF, it is 16 MiB in all.
  */
-#define QUEUE_SIZE_MAX (4 * MiB)
-#define EARLY_SIZE_MAX (2 * MiB)
+#define QUEUE_SIZE_MAX (2 * MiB)
+#define EARLY_SIZE_MAX (512 * KiB)
 
 /* Linux 5.14 */
 #ifndef SO_BUF_LOCK

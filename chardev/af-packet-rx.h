@@ -3,11 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Short frames, such as TCP's acknowledgements, wait in a ring that the
- * kernel shares with QEMU (TPACKET_V2): no system call is needed to take
- * them, and tens of thousands can wait.  Longer ones wait in the socket's
- * receive queue (SO_RCVBUF), from which they are received in batches.  The
- * order of all frames is kept.
+ * Frames of up to 1518 bytes wait in a ring that the kernel shares with QEMU
+ * (TPACKET_V2): no system call is needed to take them, and thousands can wait.
+ * Longer ones wait in the socket's receive queue (SO_RCVBUF), from which they
+ * are received in batches.  The order of all frames is kept.
  *
  * All frames wait in the queue if the kernel provides no ring, if the socket
  * has vnet headers, or if its opener has set SO_RCVBUF.  The latter also
@@ -80,7 +79,7 @@ typedef struct AfPacketRx AfPacketRx;
  * @has_vnet_hdr: whether it has vnet headers; must not change any more
  * @lost: set to the number of frames for which there was no room
  *
- * Start to receive.  What waits in the socket already is kept, up to 2 MiB;
+ * Start to receive.  What waits in the socket already is kept, up to 512 KiB;
  * what arrives just now, while the kernel sets up a ring, can be missed.
  *
  * Unless SO_RCVBUF was set by the opener, it takes less than 16 MiB, ring and

@@ -17,6 +17,8 @@ int rig_open(Rig *r, ChardevSocketAfPacketMode mode, uint16_t proto)
 {
     *r = (Rig) { .mode = mode };
     veth_add(IFNAME, PEER);
+    link_set_mtu(IFNAME, MTU);
+    link_set_mtu(PEER, MTU);
     r->peer = packet_endpoint(PEER, TEST_ETHERTYPE);
     return packet_open(IFNAME, proto);
 }

@@ -24,7 +24,9 @@
 #define CAPTURE CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE
 #define INJECT CHARDEV_SOCKET_AF_PACKET_MODE_INJECT
 
-#define FRAME_MAX 1514
+/* Of the interfaces; the longest frame does not fit a slot of the ring */
+#define MTU 2000
+#define FRAME_MAX (14 + MTU)
 
 /* Lengths of frames, of all kinds */
 extern const size_t frame_lens[8];

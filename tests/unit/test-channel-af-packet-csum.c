@@ -105,7 +105,7 @@ static void do_test_partial(const Layer *layers, size_t vnet_hdr_len,
 static void test_partial(const void *opaque)
 {
     do_test_partial(opaque, 0, 2);
-    do_test_partial(opaque, 0, 1000);
+    do_test_partial(opaque, 0, 1800);
 }
 
 /* SCTP's can't be told by a vnet header: it is completed with that, too. */
@@ -119,7 +119,7 @@ static void test_sctp(void)
 
     for (i = 0; i < ARRAY_SIZE(layers); i++) {
         do_test_partial(layers[i], 10, 2);
-        do_test_partial(layers[i], 10, 1000);
+        do_test_partial(layers[i], 10, 1800);
     }
 }
 
