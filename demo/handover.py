@@ -16,6 +16,10 @@ import lab
 PAGE = lab.REPOSITORY / "tree/docs/system/netdev-handover.rst"
 TAP = "tap0"
 
+# What the page calls things, and what they are called for a second card
+SECOND = {"tap0": "tap1", '"guest"': '"guest1"', '"handover': '"second',
+          "4445": "4446"}
+
 
 def prepare_tap():
     """Make a new tap in this namespace ready for what a migration brings."""
@@ -26,17 +30,25 @@ class Handover:
     """From a QEMU whose guest leaves to one that it comes to.
 
     Each side has the attributes qemu and namespace; the destination's address
-    is where the source can connect to.
+    is where the source can connect to.  A guest with two cards has two of
+    these; the first is prepared last, as it prepares the migration, too.
     """
 
-    def __init__(self, source, destination):
+    def __init__(self, source, destination, is_second=False):
         self.source, self.destination = source, destination
-        self.page = Page(DESTINATION=destination.address)
+        self.is_second = is_second
+        self.tap, self.name = ("tap1", "second") if is_second else \
+            (TAP, "handover")
+        self.page = Page({"DESTINATION": destination.address,
+                          **(SECOND if is_second else {})})
 
     def prepare(self):
         """Before the migration: lead from the source to the destination."""
+        *commands, incoming = self.page.qmp("1.")
         self.run_shell("1.", self.destination)
-        self.run(self.page.qmp("1."), self.destination)
+        self.run(commands, self.destination)
+        if not self.is_second:
+            self.run([incoming], self.destination)
         *commands, self.migrate = self.page.qmp("2.")
         self.run(commands, self.source)
 
@@ -58,7 +70,7 @@ class Handover:
 
     def statistics(self, host):
         """Return the counters of a side's object."""
-        return host.qemu.command("qom-get", path="/objects/handover",
+        return host.qemu.command("qom-get", path=f"/objects/{self.name}",
                                  property="stats")
 
     def run(self, commands, host):
@@ -69,7 +81,7 @@ class Handover:
                 if command["execute"] == "getfd":
                     with lab.inside(host.namespace):
                         descriptors = [lab.inject_socket(
-                            passed, TAP, vnet_hdr=True).fileno()]
+                            passed, self.tap, vnet_hdr=True).fileno()]
                 host.qemu.execute(command["execute"], command["arguments"],
                                   descriptors)
 
@@ -82,16 +94,16 @@ class Handover:
 class Page:
     """What the documentation has to run, by the words that a part starts with.
 
-    Words in capitals that stand for something are replaced.
+    Words that stand for something are replaced.
     """
 
     PART = r"(?m)^(?=\d\. \*\*|\*\*If|[A-Z].*\n~~~)"
     # A literal block: what is indented by more than the line that ends in "::"
     BLOCK = r"(?m)^( *)\S.*::$\n\n((?:\1 +.*\n|\n)+)"
 
-    def __init__(self, **words):
+    def __init__(self, words=None):
         text = PAGE.read_text()
-        for word, value in words.items():
+        for word, value in (words or {}).items():
             text = text.replace(word, value)
         self.parts = re.split(self.PART, text)
 

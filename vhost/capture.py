@@ -37,7 +37,7 @@ def one_guest(vhost, offloads=guests.OFFLOADS, macvtap=False, pairs=1):
             tap = host.open_macvtap(cleanup, TAP, WIRE, guests.MAC, JUMBO)
         else:
             tap = host.open_tap(cleanup, TAP, pairs, JUMBO)
-        machine = guests.Machine(cleanup, tap, vhost)
+        machine = guests.Machine(cleanup, [tap], vhost)
         with contextlib.ExitStack() as inner:
             yield inner, guests.Guest(machine, pairs, offloads)
         machine.qemu.quit()

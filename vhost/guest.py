@@ -24,12 +24,14 @@ MAC = "52:54:00:12:34:79"
 SECONDS = 60                # for anything that has to happen
 POLL_SECONDS = 0.001
 
-# Where things are in the guest: its memory, and its card's registers
+# Where things are in the guest: its memory, and its first card's registers; the
+# next card has its own so much further up
 MEGABYTES = 16
 PAGE = 4096
 PCI_SLOT = 5
 REGISTERS = 0xe0000000      # BAR 4: common 0, device 0x2000, notify 0x3000
-NOTIFY = REGISTERS + 0x3000
+NOTIFY = 0x3000
+CARD_REGISTERS, CARD_MEMORY = 0x10000, 0x800000
 RINGS, RING_SIZE = 0x100000, 0x4000
 RX_BUFFERS, TX_BUFFERS, CONTROL = 0x400000, 0x600000, 0x700000
 AREA = 0x80000              # for the buffers of a queue
@@ -69,14 +71,14 @@ def wait_until(condition, what):
 
 
 class Machine:
-    """A QEMU whose only card is virtio-net, for a driver here.
+    """A QEMU whose only cards are virtio-net, for drivers here.
 
-    The tap is a list of files, one for each pair of queues.
+    Each has a tap: a list of files, one for each pair of queues.
     """
 
     quiet = True
 
-    def __init__(self, cleanup, tap, vhost, incoming=False):
+    def __init__(self, cleanup, taps, vhost, incoming=False):
         self.lock = threading.Lock()
         self.qtest, theirs = map(cleanup.enter_context, socket.socketpair())
         self.qtest.settimeout(SECONDS)
@@ -86,23 +88,22 @@ class Machine:
         self.memory = mmap.mmap(memory, MEGABYTES << 20)
         with contextlib.ExitStack() as passed:
             backend = passed.enter_context(open(os.dup(memory), "r+b"))
-            backends = host.open_vhost(passed, len(tap)) if vhost else []
+            files = [backend, theirs]
             options = [
                 f"-machine pc,memory-backend=memory -m {MEGABYTES} "
                 f"-accel qtest -vga none {lab.COMMON_OPTIONS}",
                 "-object memory-backend-file,id=memory,share=on,"
                 f"size={MEGABYTES}M,mem-path=/proc/self/fd/{backend.fileno()}",
                 f"-chardev socket,id=qtest,fd={theirs.fileno()} "
-                "-qtest chardev:qtest -qtest-log none",
-                netdev(tap, backends),
-                f"-device virtio-net-pci,netdev=guest,mac={MAC},romfile=,"
-                f"disable-legacy=on,addr={PCI_SLOT}"
-                + (",mq=on" if len(tap) > 1 else "")]
+                "-qtest chardev:qtest -qtest-log none"]
+            for number, tap in enumerate(taps):
+                backends = host.open_vhost(passed, len(tap)) if vhost else []
+                options += card_options(number, tap, backends)
+                files += [*tap, *backends]
             if incoming:
                 options.append("-incoming defer")
             self.qemu = lab.Qemu(
-                cleanup, options, [*tap, *backends, backend, theirs],
-                privileged=False, quiet=self.quiet)
+                cleanup, options, files, privileged=False, quiet=self.quiet)
 
     def ask(self, *commands):
         """Run qtest commands; return what the last of them returns."""
@@ -132,14 +133,6 @@ class Machine:
         """Return 16 bits of the guest's memory."""
         return struct.unpack_from("<H", self.memory, at)[0]
 
-    def set(self, register, size, value):
-        """Write a register of the card."""
-        self.ask(f"write{size} {REGISTERS + register:#x} {value:#x}")
-
-    def get(self, register, size):
-        """Read a register of the card."""
-        return self.ask(f"read{size} {REGISTERS + register:#x}")
-
     def stop(self):
         """Stop the guest."""
         self.qemu.command("stop")
@@ -158,14 +151,42 @@ class Machine:
         return event
 
 
-def netdev(tap, backends):
-    """Return the option for the guest's netdev."""
-    numbers = ":".join(str(file.fileno()) for file in tap)
-    option = f"-netdev tap,id=guest,fds={numbers},vhost="
-    if not backends:
-        return f"{option}off"
-    numbers = ":".join(str(file.fileno()) for file in backends)
-    return f"{option}on,vhostfds={numbers}"
+def card_options(number, tap, backends):
+    """Return the options for a card of the guest and its netdev."""
+    name = netdev_of(number)
+    netdev = f"-netdev tap,id={name},fds={numbers_of(tap)},vhost="
+    netdev += f"on,vhostfds={numbers_of(backends)}" if backends else "off"
+    return [netdev, f"-device virtio-net-pci,netdev={name},mac={MAC},romfile=,"
+            f"disable-legacy=on,addr={PCI_SLOT + number}"
+            + (",mq=on" if len(tap) > 1 else "")]
+
+
+def netdev_of(number):
+    """Return the ID of a card's netdev."""
+    return f"guest{number or ''}"
+
+
+def numbers_of(files):
+    """Return the numbers of files' descriptors, for an option of QEMU."""
+    return ":".join(str(file.fileno()) for file in files)
+
+
+class Card:
+    """A card of the guest, wherever that is."""
+
+    def __init__(self, machine, number):
+        self.machine, self.number = machine, number
+        self.registers = REGISTERS + CARD_REGISTERS * number
+        self.memory = CARD_MEMORY * number
+
+    def set(self, register, size, value):
+        """Write a register of the card."""
+        self.machine.ask(f"write{size} {self.registers + register:#x} "
+                         f"{value:#x}")
+
+    def get(self, register, size):
+        """Read a register of the card."""
+        return self.machine.ask(f"read{size} {self.registers + register:#x}")
 
 
 class Queue:
@@ -175,19 +196,24 @@ class Queue:
     number `given`, the one to come back next is number `taken`.
     """
 
-    def __init__(self, machine, index):
-        self.machine, self.index = machine, index
-        self.at = RINGS + RING_SIZE * index
+    def __init__(self, card, index):
+        self.card, self.index = card, index
+        self.at = card.memory + RINGS + RING_SIZE * index
         self.given = self.taken = 0
         self.may_kick = True
-        machine.set(QUEUE_SELECT, "w", index)
-        machine.set(QUEUE_SIZE, "w", BUFFERS)
+        card.set(QUEUE_SELECT, "w", index)
+        card.set(QUEUE_SIZE, "w", BUFFERS)
         for place, part in enumerate((0, AVAILABLE, USED)):
-            machine.set(QUEUE_ADDRESSES + 8 * place, "l", self.at + part)
-            machine.set(QUEUE_ADDRESSES + 8 * place + 4, "l", 0)
+            card.set(QUEUE_ADDRESSES + 8 * place, "l", self.at + part)
+            card.set(QUEUE_ADDRESSES + 8 * place + 4, "l", 0)
         ring = struct.pack(f"<HH{BUFFERS}H", NO_INTERRUPT, 0, *range(BUFFERS))
-        machine.write(self.at + AVAILABLE, ring)
-        machine.set(QUEUE_ENABLE, "w", 1)
+        self.machine.write(self.at + AVAILABLE, ring)
+        card.set(QUEUE_ENABLE, "w", 1)
+
+    @property
+    def machine(self):
+        """Where the guest is."""
+        return self.card.machine
 
     def describe(self, number, at, size, flags):
         """Say in a descriptor where its buffer is."""
@@ -207,7 +233,7 @@ class Queue:
 
     def kick(self):
         """Tell the device to look at the ring."""
-        self.machine.ask(f"writew {NOTIFY + 4 * self.index:#x} {self.index}")
+        self.card.set(NOTIFY + 4 * self.index, "w", self.index)
 
     def pending(self):
         """Return how many descriptors have come back and weren't taken."""
@@ -242,8 +268,8 @@ class Guest:
     virtio-net header and its data.
     """
 
-    def __init__(self, machine, pairs=1, offloads=OFFLOADS):
-        self.machine = machine
+    def __init__(self, machine, pairs=1, offloads=OFFLOADS, number=0):
+        self.card = Card(machine, number)
         self.failures = []
         self.thread, self.ended = None, threading.Event()
         self.received = [[] for _ in range(pairs)]
@@ -253,61 +279,69 @@ class Guest:
             features |= {"ctrl-vq", "mq"}
         self.find_card()
         self.negotiate(features)
-        self.rx = [Queue(machine, 2 * pair) for pair in range(pairs)]
-        self.tx = [Queue(machine, 2 * pair + 1) for pair in range(pairs)]
-        self.control = Queue(machine, 2 * pairs) if pairs > 1 else None
+        self.rx = [Queue(self.card, 2 * pair) for pair in range(pairs)]
+        self.tx = [Queue(self.card, 2 * pair + 1) for pair in range(pairs)]
+        self.control = Queue(self.card, 2 * pairs) if pairs > 1 else None
         self.fill()
-        machine.set(STATUS, "b",
-                    ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
+        self.card.set(STATUS, "b",
+                      ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK)
         if pairs > 1:
             self.use_pairs(pairs)
         for queue in self.rx:
             queue.give(BUFFERS)
 
+    @property
+    def machine(self):
+        """Where the guest is."""
+        return self.card.machine
+
     def find_card(self):
         """Say where the card's registers are to be."""
-        base = 0x80000000 | PCI_SLOT << 11
-        for register, value in ((0x20, REGISTERS), (0x24, 0), (0x04, 6)):
+        base = 0x80000000 | PCI_SLOT + self.card.number << 11
+        for register, value in ((0x20, self.card.registers), (0x24, 0),
+                                (0x04, 6)):
             self.machine.ask(f"outl 0xcf8 {base | register:#x}",
                              f"outl 0xcfc {value:#x}")
 
     def negotiate(self, features):
         """Agree with the device on its features; all of them are needed."""
-        machine = self.machine
+        card = self.card
         for status in (0, ACKNOWLEDGE, ACKNOWLEDGE | DRIVER):
-            machine.set(STATUS, "b", status)
+            card.set(STATUS, "b", status)
         bits = sum(1 << FEATURE_BITS[feature] for feature in features)
         for half in (0, 1):
-            machine.set(OFFERED_SELECT, "l", half)
+            card.set(OFFERED_SELECT, "l", half)
             missing = bits >> 32 * half & 0xffffffff & \
-                ~machine.get(OFFERED, "l")
+                ~card.get(OFFERED, "l")
             if missing:
                 raise lab.Trouble(f"virtio-net does not offer {missing:#x} "
                                   f"in half {half} of its features")
-            machine.set(FEATURE_SELECT, "l", half)
-            machine.set(FEATURES, "l", bits >> 32 * half & 0xffffffff)
+            card.set(FEATURE_SELECT, "l", half)
+            card.set(FEATURES, "l", bits >> 32 * half & 0xffffffff)
         status = ACKNOWLEDGE | DRIVER | FEATURES_OK
-        machine.set(STATUS, "b", status)
-        if machine.get(STATUS, "b") != status:
+        card.set(STATUS, "b", status)
+        if card.get(STATUS, "b") != status:
             raise lab.Trouble(f"virtio-net refuses the features {bits:#x}")
 
     def fill(self):
         """Put buffers behind the descriptors of what is to be received."""
         for pair, queue in enumerate(self.rx):
             for number in range(BUFFERS):
-                at = RX_BUFFERS + AREA * pair + BUFFER_BYTES * number
+                at = self.card.memory + RX_BUFFERS + AREA * pair + \
+                    BUFFER_BYTES * number
                 queue.describe(number, at, BUFFER_BYTES, WRITE)
 
     def use_pairs(self, pairs):
         """Tell the device on how many pairs of queues the guest receives."""
         command = struct.pack("<BBHB", CTRL_MQ, CTRL_MQ_PAIRS_SET, pairs, 0xff)
-        self.machine.write(CONTROL, command)
+        control = self.card.memory + CONTROL
+        self.machine.write(control, command)
         for number, (place, size, flags) in enumerate(
                 ((0, 2, NEXT), (2, 2, NEXT), (4, 1, WRITE))):
-            self.control.describe(number, CONTROL + place, size, flags)
+            self.control.describe(number, control + place, size, flags)
         self.control.give()
         wait_until(self.control.pending, "an answer to the number of queues")
-        if self.machine.memory[CONTROL + 4]:
+        if self.machine.memory[control + 4]:
             raise lab.Trouble(f"virtio-net refuses {pairs} pairs of queues")
 
     # ---- what is received
@@ -379,7 +413,7 @@ class Guest:
         device has taken it.
         """
         queue = self.tx[pair]
-        at = TX_BUFFERS + AREA * pair
+        at = self.card.memory + TX_BUFFERS + AREA * pair
         packet = header.ljust(HEADER_BYTES, b"\0") + data
         self.machine.write(at, packet)
         queue.describe(queue.given, at, len(packet), 0)
@@ -409,7 +443,5 @@ class Guest:
 
         What was given back after the memory's last copy, is given back again.
         """
-        self.machine = machine
-        for queue in (*self.rx, *self.tx):
-            queue.machine = machine
+        self.card.machine = machine
         self.stay()

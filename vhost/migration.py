@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that migrates under traffic, with a handover as the manual says.
 
-    clients:   bridge lan ===== to-a, to-b
-                                  ||    ||
-    host a:    uplink == bridge0 == tap0 == QEMU    10.80.0.1
-    host b:    uplink == bridge0 == tap0 == QEMU    10.80.0.2
+    clients:   bridge lan0 ====== to-a0, to-b0
+                                   ||     ||
+    host a:    uplink0 == bridge0 == tap0 == QEMU    10.80.0.1
+    host b:    uplink0 == bridge0 == tap0 == QEMU    10.80.0.2
 
-Each host is a network namespace.  Clients send the guest numbered frames;
+Each host is a network namespace.  A guest with a second card has the same once
+more, with a 1 in its names.  Clients send the guest numbered frames;
 demo/handover.py runs the manual's code.
 """
 
@@ -23,7 +24,6 @@ import numbered
 import stops
 import traffic
 
-LAN = "lan"
 ADDRESSES = {"a": "10.80.0.1", "b": "10.80.0.2"}
 BROADCAST = b"\xff" * 6
 RATE = 2500 // host.SLOWNESS
@@ -37,27 +37,31 @@ MAY_BE_BLOCKS = 1
 
 
 class Host:
-    """A network namespace with a bridge; and the guest's tap, once it runs."""
+    """A network namespace with bridges; and the guest's taps, once it runs."""
 
-    def __init__(self, cleanup, name, pairs):
+    def __init__(self, cleanup, name, pairs, cards):
         self.cleanup, self.address = cleanup, ADDRESSES[name]
-        self.pairs = pairs
+        self.pairs, self.cards = pairs, cards
         self.namespace = lab.new_namespace(cleanup)
         self.machine = self.qemu = None
-        add_pair(f"to-{name}", "uplink", self.namespace)
-        cleanup.callback(lab.ip, f"link del to-{name}")
-        lab.ip(f"link set dev to-{name} master {LAN}")
-        with lab.inside(self.namespace):
-            add_bridge("bridge0")
-            lab.ip("link set dev uplink master bridge0")
+        for card in range(cards):
+            add_pair(f"to-{name}{card}", f"uplink{card}", self.namespace)
+            cleanup.callback(lab.ip, f"link del to-{name}{card}")
+            lab.ip(f"link set dev to-{name}{card} master lan{card}")
+            with lab.inside(self.namespace):
+                add_bridge(f"bridge{card}")
+                lab.ip(f"link set dev uplink{card} master bridge{card}")
 
     def start(self, vhost, incoming=False):
         """Start QEMU: with the guest, or waiting for it."""
+        names = [f"tap{card}" for card in range(self.cards)]
         with lab.inside(self.namespace):
-            tap = host.open_tap(self.cleanup, handover.TAP, self.pairs)
-            lab.ip(f"link set dev {handover.TAP} master bridge0")
-            self.heard = hear(self.cleanup, handover.TAP)
-            self.machine = guests.Machine(self.cleanup, tap, vhost, incoming)
+            taps = [host.open_tap(self.cleanup, name, self.pairs)
+                    for name in names]
+            for card, name in enumerate(names):
+                lab.ip(f"link set dev {name} master bridge{card}")
+            self.heard = [hear(self.cleanup, name) for name in names]
+            self.machine = guests.Machine(self.cleanup, taps, vhost, incoming)
         self.qemu = self.machine.qemu
         self.qemu.command("migrate-set-capabilities", capabilities=[
             {"capability": "events", "state": True}])
@@ -109,47 +113,86 @@ def add_pair(here, there, namespace):
 
 
 @contextlib.contextmanager
-def guest_on_first(vhost, pairs):
-    """Have two hosts, and a guest that runs on the first of them."""
+def guest_on_first(vhost, pairs, cards=1):
+    """Have two hosts, and a guest that runs on the first of them.
+
+    Yield a driver for each of its cards.
+    """
     with contextlib.ExitStack() as cleanup:
-        add_bridge(LAN)
-        cleanup.callback(lab.ip, f"link del {LAN}")
-        hosts = [Host(cleanup, name, pairs) for name in ADDRESSES]
+        for card in range(cards):
+            add_bridge(f"lan{card}")
+            cleanup.callback(lab.ip, f"link del lan{card}")
+        hosts = [Host(cleanup, name, pairs, cards) for name in ADDRESSES]
         with lab.inside(hosts[0].namespace):
             add_pair("migration", "migration", hosts[1].namespace)
         for each in hosts:
             with lab.inside(each.namespace):
                 lab.ip(f"address add {each.address}/24 dev migration")
         hosts[0].start(vhost)
-        guest = guests.Guest(hosts[0].machine, pairs)
-        # So that the network knows where it is
-        guest.send(frames.NO_HEADER,
-                   frames.marker(BROADCAST, frames.GUEST, 0))
-        yield cleanup, guest, *hosts
+        drivers = [guests.Guest(hosts[0].machine, pairs, number=card)
+                   for card in range(cards)]
+        for guest in drivers:
+            # So that the network knows where it is
+            guest.send(frames.NO_HEADER,
+                       frames.marker(BROADCAST, frames.GUEST, 0))
+        yield cleanup, drivers, *hosts
+
+
+class Traffic:
+    """What a client sends to a card of the guest, and the card's handover."""
+
+    def __init__(self, cleanup, guest, source, destination):
+        self.guest, self.card = guest, guest.card.number
+        self.steps = handover.Handover(source, destination,
+                                       is_second=self.card > 0)
+        self.steps.prepare()
+        guest.run()
+        self.sender = traffic.Sender(cleanup, f"lan{self.card}", RATE, guest)
+        self.before = 0     # frames that it had received when it was stopped
+
+    def end(self, hosts):
+        """Send some more, then end; return what became of all that was sent.
+
+        A frame that came to neither tap was lost in the network: a bridge
+        drops what is still on its way by the source when it learns where the
+        guest is now.  Which frames were missed is told from where the guest
+        was before.
+        """
+        stops.wait_for_frames(self.sender, AFTER)
+        sent = self.sender.end()
+        verdict = stops.wait_for_the_last(self.guest, sent)
+        in_taps = set().union(*(numbers_heard(each.heard[self.card])
+                                for each in hosts))
+        missed = [number for number in verdict.lost if number in in_taps]
+        return {"forwarded": self.steps.statistics(hosts[0])["frames"],
+                "sent": sent, "in no tap": len(verdict.lost) - len(missed),
+                "missed": len(missed), "twice": verdict.twice,
+                "blocks": verdict.blocks, "damaged": verdict.damaged,
+                "which": [number - self.before for number in missed[:9]]}
 
 
 # ---- the tests
 
-def migrate(source_vhost, destination_vhost, pairs, full, runs):
+def migrate(source_vhost, destination_vhost, pairs, full, runs, cards=1):
     """Migrate so many times; return what became of the frames.
 
     `full` is a guest that has no room when it is stopped.
     """
     rows = []
     for run in range(runs):
-        with guest_on_first(source_vhost, pairs) as (
-                cleanup, guest, source, destination):
+        with guest_on_first(source_vhost, pairs, cards) as (
+                cleanup, drivers, source, destination):
             # By turns, as it makes the migration complete before the guest
             # runs at the destination, or after that
             set_capability(source, "return-path", run % 2)
-            rows.append(migrate_once(cleanup, guest, source, destination,
-                                     destination_vhost, full))
+            rows += migrate_once(cleanup, drivers, source, destination,
+                                 destination_vhost, full)
     for row in rows:
         if row["missed"] or row["damaged"] or row["twice"] or \
                 row["blocks"] > MAY_BE_BLOCKS * pairs:
             raise lab.Trouble(f"{row}: none may be missed or come twice, and "
                               f"{MAY_BE_BLOCKS} block be out of order")
-    return summary(rows, source_vhost, destination_vhost, pairs, full)
+    return summary(rows, source_vhost, destination_vhost, cards, pairs, full)
 
 
 def set_capability(machine, name, state):
@@ -158,26 +201,33 @@ def set_capability(machine, name, state):
         {"capability": name, "state": bool(state)}])
 
 
-def migrate_once(cleanup, guest, source, destination, vhost, full):
-    """Migrate under traffic, with a handover."""
+def migrate_once(cleanup, drivers, source, destination, vhost, full):
+    """Migrate under traffic, with a handover; return a row for each card."""
     destination.start(vhost, incoming=True)
-    steps, sender = prepare(cleanup, guest, source, destination)
-    stopped = stop(steps, guest, sender, full)
-    before = sum(map(len, guest.received))
+    flows = start_traffic(cleanup, drivers, source, destination)
+    stopped = stop(source, flows, full)
     resumed = destination.expect("RESUME")
-    guest.move(destination.machine)
-    guest.run()
-    done = destination.expect("NETDEV_TAKEOVER_DONE", complete=True)
-    steps.flood()
+    for guest in drivers:
+        guest.move(destination.machine)
+        guest.run()
+    announced = {}
+    while len(announced) < len(flows):
+        done = destination.machine.expect("NETDEV_TAKEOVER_DONE",
+                                          complete=True)
+        flow, = (flow for flow in flows
+                 if flow.steps.name == done["data"]["id"])
+        announced[flow.card] = milliseconds(done)
+        flow.steps.flood()
     source.expect("MIGRATION", status="completed")
-    result = end_traffic(sender, guest, before, [source, destination])
-    forwarded = steps.statistics(source)["frames"]
-    steps.remove()
-    steps.remove_from_destination()
+    rows = [{"downtime ms": resumed - stopped,
+             "announced ms": announced[flow.card] - stopped,
+             **flow.end([source, destination])} for flow in flows]
+    for flow in flows:
+        flow.steps.remove()
+        flow.steps.remove_from_destination()
     source.qemu.quit()
     destination.qemu.quit()
-    return {"downtime ms": resumed - stopped, "announced ms": done - stopped,
-            "forwarded": forwarded, **result}
+    return rows
 
 
 def cancel(vhost, pairs, runs):
@@ -187,92 +237,71 @@ def cancel(vhost, pairs, runs):
     """
     rows = []
     with guest_on_first(vhost, pairs) as (
-            cleanup, guest, source, destination):
+            cleanup, drivers, source, destination):
         set_capability(source, "pause-before-switchover", True)
         for _ in range(runs):
-            rows.append(cancel_once(cleanup, guest, source, destination,
+            rows.append(cancel_once(cleanup, drivers, source, destination,
                                     vhost))
-            for received in guest.received:
+            for received in drivers[0].received:
                 received.clear()
     for row in rows:
         if row["missed"] or row["damaged"] or row["twice"] or row["blocks"]:
             raise lab.Trouble(f"{row}: each frame is to come once, in order")
-    return summary(rows, vhost, vhost, pairs, False)
+    return summary(rows, vhost, vhost, 1, pairs, False)
 
 
-def cancel_once(cleanup, guest, source, destination, vhost):
+def cancel_once(cleanup, drivers, source, destination, vhost):
     """Begin a migration under traffic, with a handover, and cancel it."""
     destination.start(vhost, incoming=True)
-    steps, sender = prepare(cleanup, guest, source, destination)
-    stopped = stop(steps, guest, sender, False)
-    before = sum(map(len, guest.received))
+    flow, = start_traffic(cleanup, drivers, source, destination)
+    stopped = stop(source, [flow], False)
     source.expect("MIGRATION", status="pre-switchover")
-    stops.wait_for_frames(sender, stops.MEANWHILE)
+    stops.wait_for_frames(flow.sender, stops.MEANWHILE)
     source.qemu.command("migrate_cancel")
     resumed = source.expect("RESUME")
-    guest.stay()
-    guest.run()
+    flow.guest.stay()
+    flow.guest.run()
     destination.qemu.process.wait(guests.SECONDS)
-    result = end_traffic(sender, guest, before, [source])
-    forwarded = steps.statistics(source)["frames"]
-    steps.remove()
-    return {"downtime ms": resumed - stopped, "forwarded": forwarded,
-            **result}
+    row = {"downtime ms": resumed - stopped, **flow.end([source])}
+    flow.steps.remove()
+    return row
 
 
-def prepare(cleanup, guest, source, destination):
-    """Prepare a handover, and send for a while; return both."""
-    steps = handover.Handover(source, destination)
-    steps.prepare()
-    guest.run()
-    sender = traffic.Sender(cleanup, LAN, RATE, guest)
-    stops.wait_for_frames(sender, BEFORE)
-    return steps, sender
+def start_traffic(cleanup, drivers, source, destination):
+    """Prepare handovers, and send for a while; return the traffic."""
+    flows = [Traffic(cleanup, guest, source, destination)
+             for guest in reversed(drivers)]
+    for flow in flows:
+        stops.wait_for_frames(flow.sender, BEFORE)
+    return flows
 
 
-def stop(steps, guest, sender, full):
+def stop(source, flows, full):
     """Migrate until the guest stops; return when it did.
 
     If that is wanted, its rings are full by then.
     """
-    if full:
-        guest.pause()
-        guests.wait_until(lambda: guest.full_queues() == len(guest.rx),
-                          "the rings are full")
-        stops.wait_for_frames(sender, stops.MEANWHILE)
-    guest.await_stop()
-    steps.start_migration()
-    stopped = steps.source.expect("STOP")
-    if not full:
-        guest.pause()
-    guest.look()
+    for flow in flows:
+        if full:
+            flow.guest.pause()
+            stops.wait_for_full_rings(flow.guest, flow.sender)
+        flow.guest.await_stop()
+    flows[-1].steps.start_migration()
+    stopped = source.expect("STOP")
+    for flow in flows:
+        if not full:
+            flow.guest.pause()
+        flow.guest.look()
+        flow.before = sum(map(len, flow.guest.received))
     return stopped
 
 
-def end_traffic(sender, guest, before, hosts):
-    """Send some more, then end; return what became of all that was sent.
-
-    A frame that came to neither tap was lost in the network: a bridge drops
-    what is still on its way by the source when it learns where the guest is
-    now.  Which frames were missed is told from where the guest was before.
-    """
-    stops.wait_for_frames(sender, AFTER)
-    sent = sender.end()
-    verdict = stops.wait_for_the_last(guest, sent)
-    in_taps = set().union(*(numbers_heard(each.heard) for each in hosts))
-    missed = [number for number in verdict.lost if number in in_taps]
-    return {"sent": sent, "in no tap": len(verdict.lost) - len(missed),
-            "missed": len(missed), "twice": verdict.twice,
-            "blocks": verdict.blocks, "damaged": verdict.damaged,
-            "which": [number - before for number in missed[:9]]}
-
-
-def summary(rows, source_vhost, destination_vhost, pairs, full):
+def summary(rows, source_vhost, destination_vhost, cards, pairs, full):
     """Return what became of several migrations, for a table."""
     result = {"vhost": " -> ".join("on" if vhost else "off" for vhost
                                    in (source_vhost, destination_vhost)),
-              "queues": pairs, "guest": "full rings" if full else "with room",
-              "runs": len(rows)}
+              "cards": cards, "queues": pairs, "guest": "full rings" if full else "with room",
+              "runs": len(rows) // cards}
     for heading in list(rows[0])[:-1]:
         values = sorted(row[heading] for row in rows)
         result[heading] = values[0] if values[0] == values[-1] else \

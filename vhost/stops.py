@@ -11,6 +11,7 @@ import guest as guests
 import host
 import lab
 import numbered
+import snapshots
 import traffic
 
 TAP = "tap0"
@@ -22,26 +23,73 @@ MEANWHILE = 100             # while the guest is stopped
 def stop_and_go_on(vhost, pairs, full, number):
     """Stop a guest so many times under traffic, and let it go on each time.
 
-    It gets each frame once, and in order.  `full` is a guest that has no room when it is stopped.
+    It gets each frame once, and in order.  `full` is a guest that has no room
+    when it is stopped.
+    """
+    def stop_for_a_while(machine, sender):
+        machine.stop()
+        wait_for_frames(sender, MEANWHILE)
+        machine.go_on()
+
+    with contextlib.ExitStack() as cleanup:
+        machine = start(cleanup, vhost, pairs)
+        return stop_again_and_again(cleanup, machine, vhost, pairs, full,
+                                    number, stop_for_a_while)
+
+
+def save_snapshots(vhost, pairs, number):
+    """Save so many snapshots under traffic, with a netdev-handover there.
+
+    It has nothing to do with them.
     """
     with contextlib.ExitStack() as cleanup:
-        tap = host.open_tap(cleanup, TAP, pairs)
-        machine = guests.Machine(cleanup, tap, vhost)
-        guest = guests.Guest(machine, pairs)
-        guest.run()
-        sender = traffic.Sender(cleanup, TAP, RATE, guest)
-        for _ in range(number):
-            wait_for_frames(sender, BETWEEN)
-            stop(guest, sender, full)
-            wait_for_frames(sender, MEANWHILE)
-            machine.go_on()
-            guest.look()
-            guest.give_back()
-            guest.run()
+        machine = start(cleanup, vhost, pairs)
+        snapshots.add_disk(cleanup, machine)
+        add_handover(machine.qemu)
+        row = stop_again_and_again(cleanup, machine, vhost, pairs, False,
+                                   number, lambda machine, _:
+                                   snapshots.save(machine))
+        statistics = machine.qemu.command(
+            "qom-get", path="/objects/handover", property="stats")
+        if statistics["started"] or statistics["frames"]:
+            raise lab.Trouble(f"frames are handed over: {statistics}")
+    return row
+
+
+def start(cleanup, vhost, pairs):
+    """Start a QEMU with a guest on a new tap."""
+    tap = host.open_tap(cleanup, TAP, pairs)
+    return guests.Machine(cleanup, [tap], vhost)
+
+
+def add_handover(qemu):
+    """Add a netdev-handover, whose stream nobody reads."""
+    qemu.command("chardev-add", id="stream", backend={
+        "type": "socket", "data": {"server": True, "wait": False, "addr": {
+            "type": "inet", "data": {"host": "127.0.0.1", "port": "0"}}}})
+    qemu.command("object-add", **{
+        "qom-type": "netdev-handover", "id": "handover",
+        "netdev": guests.netdev_of(0), "outdev": "stream"})
+
+
+def stop_again_and_again(cleanup, machine, vhost, pairs, full, number,
+                         interrupt):
+    """Stop a guest so many times by a function; return what it received."""
+    guest = guests.Guest(machine, pairs)
+    guest.run()
+    sender = traffic.Sender(cleanup, TAP, RATE, guest)
+    for _ in range(number):
         wait_for_frames(sender, BETWEEN)
-        sent = sender.end()
-        verdict = wait_for_the_last(guest, sent)
-        machine.qemu.quit()
+        guest.pause()
+        if full:
+            wait_for_full_rings(guest, sender)
+        interrupt(machine, sender)
+        guest.look()
+        guest.give_back()
+        guest.run()
+    wait_for_frames(sender, BETWEEN)
+    sent = sender.end()
+    verdict = wait_for_the_last(guest, sent)
     if verdict.lost or verdict[1:] != (0, 0, 0):
         raise lab.Trouble(f"{len(verdict.lost)} missed of {sent}; "
                           f"{verdict[1:]}, the first ones missed: "
@@ -53,14 +101,11 @@ def stop_and_go_on(vhost, pairs, full, number):
             "out of order": verdict.blocks}
 
 
-def stop(guest, sender, full):
-    """Stop the guest, once its rings are full if that is wanted."""
-    guest.pause()
-    if full:
-        guests.wait_until(lambda: guest.full_queues() == len(guest.rx),
-                          "the rings are full")
-        wait_for_frames(sender, MEANWHILE)
-    guest.machine.stop()
+def wait_for_full_rings(guest, sender):
+    """Wait until a guest that receives nothing has no room, and some more."""
+    guests.wait_until(lambda: guest.full_queues() == len(guest.rx),
+                      "the rings are full")
+    wait_for_frames(sender, MEANWHILE)
 
 
 def wait_for_frames(sender, count):
