@@ -114,6 +114,29 @@ static void test_capture_take(void)
     rig_free(&r);
 }
 
+/*
+ * With a receive buffer of the opener's, several frames are received at once:
+ * those that nobody has read make a channel readable, and can be lost.
+ */
+static void test_capture_batch(void)
+{
+    Rig r;
+    int fd;
+
+    fd = rig_open(&r, CAPTURE, TEST_ETHERTYPE);
+    socket_set_int(fd, SOL_SOCKET, SO_RCVBUF, 100000);
+    rig_connect(&r, fd, NULL);
+    peer_send(&r, 60, 1);
+    peer_send(&r, 60, 2);
+    peer_send(&r, 60, 3);
+    rig_expect(&r, 60, 1, 64);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
+    rig_expect(&r, 60, 2, 64);
+    qio_channel_close(r.base, &error_abort);
+    g_assert_cmpuint(rig_stats(&r).dropped_detach, ==, 1);
+    rig_free(&r);
+}
+
 /* What is staged, and no longer in the socket, makes a channel readable. */
 static void test_capture_staged_watch(void)
 {
@@ -421,6 +444,7 @@ int main(int argc, char **argv)
     suite_add("readv", test_capture_readv);
     suite_add("take", test_capture_take);
     suite_add("cut", test_capture_cut);
+    suite_add("batch", test_capture_batch);
     suite_add("staged-watch", test_capture_staged_watch);
     suite_add("rest", test_capture_rest);
     suite_add("restart", test_capture_restart);
