@@ -42,10 +42,11 @@
 
 /* As chardev/af-packet-ring.c has it */
 #define BLOCK_SIZE 65536
-#define SLOT_SIZE 240
+#define SLOT_SIZE 1584
 #define SLOTS_PER_BLOCK (BLOCK_SIZE / SLOT_SIZE)
-#define N_SLOTS (120 * SLOTS_PER_BLOCK)
-#define RING_SIZE (120 * BLOCK_SIZE)
+#define N_BLOCKS 198
+#define N_SLOTS (N_BLOCKS * SLOTS_PER_BLOCK)
+#define RING_SIZE (N_BLOCKS * BLOCK_SIZE)
 
 #ifndef PACKET_VNET_HDR_SZ
 #define PACKET_VNET_HDR_SZ 24
@@ -493,7 +494,7 @@ static void ring_give(void)
     if (hdr->tp_status || kernel.n_received >= FRAMES_MAX) {
         return;
     }
-    hdr->tp_len = take_int(1);
+    hdr->tp_len = take_int(2) % (2 * SLOT_SIZE);
     hdr->tp_snaplen = MIN(hdr->tp_len, room);
     hdr->tp_mac = mac;
     hdr->tp_vlan_tci = take_int(2);
