@@ -6,6 +6,7 @@ as it waited for room in the guest, comes first when the guest goes on.
 """
 
 import contextlib
+import socket
 
 import guest as guests
 import host
@@ -45,7 +46,7 @@ def save_snapshots(vhost, pairs, number):
     with contextlib.ExitStack() as cleanup:
         machine = start(cleanup, vhost, pairs)
         snapshots.add_disk(cleanup, machine)
-        add_handover(machine.qemu)
+        add_handover(cleanup, machine.qemu)
         row = stop_again_and_again(cleanup, machine, vhost, pairs, False,
                                    number, lambda machine, _:
                                    snapshots.save(machine))
@@ -62,11 +63,13 @@ def start(cleanup, vhost, pairs):
     return guests.Machine(cleanup, [tap], vhost)
 
 
-def add_handover(qemu):
-    """Add a netdev-handover, whose stream nobody reads."""
+def add_handover(cleanup, qemu):
+    """Add a netdev-handover, with a connection: without one it reads nothing."""
+    _, theirs = map(cleanup.enter_context, socket.socketpair())
+    qemu.command("getfd", theirs, fdname="stream")
     qemu.command("chardev-add", id="stream", backend={
-        "type": "socket", "data": {"server": True, "wait": False, "addr": {
-            "type": "inet", "data": {"host": "127.0.0.1", "port": "0"}}}})
+        "type": "socket", "data": {"server": False, "addr": {
+            "type": "fd", "data": {"str": "stream"}}}})
     qemu.command("object-add", **{
         "qom-type": "netdev-handover", "id": "handover",
         "netdev": guests.netdev_of(0), "outdev": "stream"})
