@@ -301,7 +301,7 @@ def capture_socket(cleanup, interface, sent_too, vnet_hdr=False,
     The protocol comes with bind(): a socket opened with one would hear every
     interface until then.  A long queue is one for TCP's bursts, which takes
     root's own privilege, not that of a user namespace; without it QEMU makes
-    a ring for short frames.
+    a ring.
     """
     capture = packet_socket(cleanup, vnet_hdr)
     capture.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, not sent_too)
