@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "chardev/channel-af-packet.h"
+#include "chardev/char-af-packet.h"
 #include "chardev/char-fe.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-char.h"
@@ -233,26 +234,56 @@ static char *get_filename(Chardev *chr)
                                     g_strdup(chr->filename);
 }
 
+static void chr_get_stats(SocketChardev *s, ChardevAfPacketStats *stats)
+{
+    /* Against a disconnect, which may happen in another thread */
+    QEMU_LOCK_GUARD(&CHARDEV(s)->chr_write_lock);
+    if (s->ioc) {
+        qio_channel_af_packet_get_stats(QIO_CHANNEL_AF_PACKET(s->ioc), stats);
+    } else {
+        *stats = s->af_packet->stats;
+    }
+}
+
 static void get_stats(Object *obj, Visitor *v, const char *name, void *opaque,
                       Error **errp)
 {
     SocketChardev *s = SOCKET_CHARDEV(obj);
-    Chardev *chr = CHARDEV(obj);
     ChardevAfPacketStats stats, *p = &stats;
 
     if (!s->af_packet) {
-        error_setg(errp, "chardev '%s' has no 'af-packet-mode'", chr->label);
+        error_setg(errp, "chardev '%s' has no 'af-packet-mode'",
+                   CHARDEV(s)->label);
         return;
     }
-    /* Against a disconnect, which may happen in another thread */
-    WITH_QEMU_LOCK_GUARD(&chr->chr_write_lock) {
-        if (s->ioc) {
-            qio_channel_af_packet_get_stats(QIO_CHANNEL_AF_PACKET(s->ioc), p);
-        } else {
-            stats = s->af_packet->stats;
-        }
-    }
+    chr_get_stats(s, &stats);
     visit_type_ChardevAfPacketStats(v, name, &p, errp);
+}
+
+bool chr_af_packet_is_inject(Chardev *chr)
+{
+    SocketChardev *s = (SocketChardev *)object_dynamic_cast(
+        OBJECT(chr), TYPE_CHARDEV_SOCKET);
+
+    return s && s->af_packet &&
+           s->af_packet->mode == CHARDEV_SOCKET_AF_PACKET_MODE_INJECT;
+}
+
+int chr_af_packet_vnet_hdr_len(Chardev *chr)
+{
+    SocketChardev *s = SOCKET_CHARDEV(chr);
+
+    /* Against a disconnect, which may happen in another thread */
+    QEMU_LOCK_GUARD(&chr->chr_write_lock);
+    return s->ioc ? af_packet_socket_vnet_hdr_len(s->sioc->fd) : -1;
+}
+
+uint64_t chr_af_packet_queue_frames(Chardev *chr)
+{
+    ChardevAfPacketStats stats;
+
+    chr_get_stats(SOCKET_CHARDEV(chr), &stats);
+    return stats.queue_frames;
 }
 
 void chr_af_packet_class_init(ObjectClass *oc)

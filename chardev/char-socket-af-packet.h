@@ -160,6 +160,11 @@ static inline bool chr_af_packet_read(SocketChardev *s, QIOChannel *ioc)
     g_assert_not_reached();
 }
 
+static inline void chr_af_packet_read_rest(SocketChardev *s)
+{
+    g_assert_not_reached();
+}
+
 static inline void chr_af_packet_disconnect(SocketChardev *s)
 {
     g_assert_not_reached();

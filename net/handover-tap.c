@@ -10,6 +10,7 @@
 #include "net/queue.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-net.h"
+#include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "tap_int.h"
 #include "util.h"
@@ -49,6 +50,10 @@ struct HandoverTap {
     uint8_t buf[FRAME_AT + FRAME_MAX];
 };
 
+const uint8_t handover_end_mark[HANDOVER_END_LEN] = {
+    [3] = VNET_HDR_LEN, [7] = VNET_HDR_LEN,
+};
+
 /*
  * Frames
  */
@@ -67,13 +72,33 @@ static uint64_t *drop_counter(HandoverTap *tap, const NetClientState *nc,
     return NULL;
 }
 
+/* Turn the host's byte order into the guest's, and the other way round. */
+static void swap_vnet_hdr(uint8_t *data)
+{
+    struct virtio_net_hdr hdr;
+
+    memcpy(&hdr, data, sizeof(hdr));
+    bswap16s(&hdr.hdr_len);
+    bswap16s(&hdr.gso_size);
+    bswap16s(&hdr.csum_start);
+    bswap16s(&hdr.csum_offset);
+    memcpy(data, &hdr, sizeof(hdr));
+}
+
 /* The guest may stay after all, and is to receive what it would have. */
 static void keep_frame(HandoverTap *tap, NetClientState *nc, size_t len)
 {
     size_t vnet_hdr_len = qemu_get_vnet_hdr_len(nc);
+    uint8_t *data = tap->buf + FRAME_AT - vnet_hdr_len;
+    bool swaps = vnet_hdr_len && tap_guest_swaps_vnet_hdr(nc);
 
-    handover_copy_put(&tap->copy, nc, tap->buf + FRAME_AT - vnet_hdr_len,
-                      vnet_hdr_len + len);
+    if (swaps) {
+        swap_vnet_hdr(data);
+    }
+    handover_copy_put(&tap->copy, nc, data, vnet_hdr_len + len);
+    if (swaps) {
+        swap_vnet_hdr(data);
+    }
 }
 
 /* Write the frame of @len bytes that is in the buffer. */
@@ -113,18 +138,23 @@ static void pass_taken(void *opaque, const uint8_t *data, size_t size)
 {
     HandoverQueue *q = opaque;
     size_t vnet_hdr_len = qemu_get_vnet_hdr_len(q->nc);
+    uint8_t *buf = q->tap->buf + FRAME_AT - vnet_hdr_len;
 
     if (size >= vnet_hdr_len && size - vnet_hdr_len <= FRAME_MAX) {
-        memcpy(q->tap->buf + FRAME_AT - vnet_hdr_len, data, size);
+        memcpy(buf, data, size);
+        if (vnet_hdr_len && tap_guest_swaps_vnet_hdr(q->nc)) {
+            swap_vnet_hdr(buf);
+        }
         pass_frame(q->tap, q->nc, vnet_hdr_len, size - vnet_hdr_len);
     }
 }
 
 static void end_backlog(HandoverTap *tap)
 {
-    uint8_t end[HANDOVER_END_LEN] = { };
+    uint8_t end[HANDOVER_END_LEN];
 
     tap->ended_backlog = true;
+    memcpy(end, handover_end_mark, sizeof(end));
     packet_writer_put(tap->writer, end + PACKET_WRITER_HEAD_LEN, VNET_HDR_LEN,
                       VNET_HDR_LEN);
 }
@@ -270,7 +300,6 @@ void handover_tap_start(HandoverTap *tap)
     }
     tap->started = true;
     tap->ended_backlog = false;
-    tap->announced = false;
     find_guest(tap);
     for (i = 0; i < tap->n_queues; i++) {
         HandoverQueue *q = &tap->queues[i];
@@ -306,7 +335,9 @@ void handover_tap_go_on(HandoverTap *tap)
 void handover_tap_stop(HandoverTap *tap)
 {
     tap->started = false;
+    tap->announced = false;
     tap_set_reads(tap, false);
+    packet_writer_clear(tap->writer);
     handover_copy_deliver(&tap->copy);
 }
 

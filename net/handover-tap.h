@@ -26,6 +26,9 @@
 #define HANDOVER_END_LEN (PACKET_WRITER_HEAD_LEN + \
                           sizeof(struct virtio_net_hdr))
 
+/* That record; the destination's answer is the same */
+extern const uint8_t handover_end_mark[HANDOVER_END_LEN];
+
 typedef struct HandoverTap HandoverTap;
 
 /**
@@ -62,7 +65,8 @@ void handover_tap_start(HandoverTap *tap);
  * handover_tap_stop:
  * @tap: it may be stopped already
  *
- * The VM is to run: read no more.  What was read is queued for the guest.
+ * The VM is to run: read no more.  What was read is queued for the guest, and
+ * no longer written.
  */
 void handover_tap_stop(HandoverTap *tap);
 

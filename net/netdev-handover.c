@@ -133,7 +133,8 @@ static void netdev_handover_complete(UserCreatable *uc, Error **errp)
     s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));
     w->on_room = handover_on_room;
     w->on_answer = handover_on_answer;
-    w->answer_len = HANDOVER_END_LEN;
+    w->answer = handover_end_mark;
+    w->answer_len = sizeof(handover_end_mark);
     w->opaque = s;
     packet_writer_start(w);
     s->start = qemu_bh_new(handover_start, s);

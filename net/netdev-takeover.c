@@ -12,6 +12,7 @@
  *   that, or the timer   "done": announce the guest, and tell the source
  */
 #include "qemu/osdep.h"
+#include "chardev/char-af-packet.h"
 #include "handover-tap.h"
 #include "net/announce.h"
 #include "packet-chardev.h"
@@ -19,19 +20,16 @@
 #include "qapi/error.h"
 #include "qapi/qapi-events-net.h"
 #include "qapi/qapi-visit-net.h"
-#include "qemu/bswap.h"
 #include "qemu/error-report.h"
-#include "qobject/qdict.h"
 #include "qom/object_interfaces.h"
-#include "qom/qom-qobject.h"
 #include "system/runstate.h"
 
 #define TYPE_NETDEV_TAKEOVER "netdev-takeover"
 OBJECT_DECLARE_SIMPLE_TYPE(NetdevTakeover, NETDEV_TAKEOVER)
 
 /* In ms */
-#define LONGEST_HOLD 500
-#define LOOK_INTERVAL 1
+#define HOLD_MAX 500
+#define CHECK_INTERVAL 1
 
 struct NetdevTakeover {
     Object parent;
@@ -51,8 +49,9 @@ struct NetdevTakeover {
     VMChangeStateEntry *vmstate;
     AnnounceHold hold;
     AnnounceTimer announcement;
-    QEMUTimer *longest_hold;
-    QEMUTimer *look_again;
+    QEMUTimer *hold_max;
+    QEMUBH *begin;
+    QEMUTimer *check_again;
     bool loaded;            /* the guest's state is there */
     bool due;               /* QEMU was to announce the guest */
     bool end_seen;          /* of what has waited at the source */
@@ -87,18 +86,14 @@ static void takeover_announce(NetdevTakeover *s)
  */
 static void takeover_answer(NetdevTakeover *s)
 {
-    uint8_t answer[HANDOVER_END_LEN] = { };
-
-    stl_be_p(answer, sizeof(struct virtio_net_hdr));
-    stl_be_p(answer + sizeof(uint32_t), sizeof(struct virtio_net_hdr));
-    qemu_chr_fe_write(&s->in, answer, sizeof(answer));
+    qemu_chr_fe_write(&s->in, handover_end_mark, sizeof(handover_end_mark));
 }
 
 static void takeover_finish(NetdevTakeover *s, bool complete)
 {
     s->done = true;
-    timer_del(s->longest_hold);
-    timer_del(s->look_again);
+    timer_del(s->hold_max);
+    timer_del(s->check_again);
     qemu_announce_release(&s->hold);
     if (s->due) {
         takeover_announce(s);
@@ -112,23 +107,6 @@ static void takeover_on_timeout(void *opaque)
     takeover_finish(opaque, false);
 }
 
-/* Returns: whether frames wait for the interface, in the chardev */
-static bool takeover_chardev_waits(NetdevTakeover *s)
-{
-    QObject *stats = object_property_get_qobject(OBJECT(s->chr_out),
-                                                 "af-packet-stats", NULL);
-    QDict *dict = qobject_to(QDict, stats);
-    bool waits = dict && qdict_get_try_int(dict, "queue-frames", 0);
-
-    qobject_unref(stats);
-    return waits;
-}
-
-static void takeover_look_again(NetdevTakeover *s, int64_t ms)
-{
-    timer_mod(s->look_again, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + ms);
-}
-
 static void takeover_check_end(void *opaque)
 {
     NetdevTakeover *s = opaque;
@@ -137,25 +115,27 @@ static void takeover_check_end(void *opaque)
         packet_writer_waiting(&s->writer)) {
         return;
     }
-    if (takeover_chardev_waits(s)) {
-        takeover_look_again(s, LOOK_INTERVAL);
+    if (chr_af_packet_queue_frames(s->chr_out)) {
+        timer_mod(s->check_again, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                                  CHECK_INTERVAL);
     } else {
         takeover_finish(s, !s->n_dropped);
     }
 }
 
 /* The guest's state is loaded: its tap takes what it negotiated. */
-static void takeover_begin(NetdevTakeover *s)
+static void takeover_begin(void *opaque)
 {
-    if (!s->loaded) {
+    NetdevTakeover *s = opaque;
+
+    if (!s->loaded && !runstate_check(RUN_STATE_INMIGRATE)) {
         s->loaded = true;
-        timer_mod(s->longest_hold, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                                   LONGEST_HOLD);
+        timer_mod(s->hold_max, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                               HOLD_MAX);
         s->writer.on_hold = false;
         packet_writer_flush(&s->writer);
         qemu_chr_fe_accept_input(&s->in);
-        /* Later: this may be called while NICs are announced */
-        takeover_look_again(s, 0);
+        takeover_check_end(s);
     }
 }
 
@@ -164,14 +144,17 @@ static void takeover_on_due(AnnounceHold *hold)
     NetdevTakeover *s = container_of(hold, NetdevTakeover, hold);
 
     s->due = true;
-    takeover_begin(s);
+    /* Somebody may have asked for it before the state is loaded */
+    qemu_bh_schedule(s->begin);
 }
 
 /* If QEMU is not to announce the guest by itself */
 static void takeover_on_vm_state(void *opaque, bool running, RunState state)
 {
+    NetdevTakeover *s = opaque;
+
     if (running) {
-        takeover_begin(opaque);
+        qemu_bh_schedule(s->begin);
     }
 }
 
@@ -267,6 +250,45 @@ static void takeover_on_room(void *opaque)
  * Beginning and end
  */
 
+static bool takeover_check_netdev(NetdevTakeover *s, Error **errp)
+{
+    NetClientState *nc = s->netdev ? qemu_find_netdev(s->netdev) : NULL;
+
+    if (!nc) {
+        error_setg(errp, "'netdev' of netdev-takeover: there is no netdev "
+                   "'%s'", s->netdev ?: "");
+        return false;
+    }
+    if (nc->info->type != NET_CLIENT_DRIVER_TAP) {
+        error_setg(errp, "netdev '%s' is not of type tap: what a packet "
+                   "socket sends would not reach its guest", s->netdev);
+        return false;
+    }
+    return true;
+}
+
+/* It may have no connection yet, and get one with add_client. */
+static bool takeover_check_outdev(NetdevTakeover *s, Error **errp)
+{
+    const int expected = sizeof(struct virtio_net_hdr);
+    int vnet_hdr_len;
+
+    if (!chr_af_packet_is_inject(s->chr_out)) {
+        error_setg(errp, "chardev '%s' sends nothing to a tap: 'outdev' of "
+                   "netdev-takeover needs a socket with "
+                   "'af-packet-mode=inject'", s->outdev);
+        return false;
+    }
+    vnet_hdr_len = chr_af_packet_vnet_hdr_len(s->chr_out);
+    if (vnet_hdr_len >= 0 && vnet_hdr_len != expected) {
+        error_setg(errp, "the packet socket of chardev '%s' has a vnet header "
+                   "of %d bytes: 'outdev' of netdev-takeover needs one with "
+                   "%d (PACKET_VNET_HDR)", s->outdev, vnet_hdr_len, expected);
+        return false;
+    }
+    return true;
+}
+
 static bool takeover_attach(NetdevTakeover *s, Error **errp)
 {
     PacketWriter *w = &s->writer;
@@ -278,9 +300,7 @@ static bool takeover_attach(NetdevTakeover *s, Error **errp)
     }
     s->chr_out = packet_chardev_attach(&w->chr, TYPE_NETDEV_TAKEOVER, "outdev",
                                        s->outdev, errp);
-    return s->chr_out &&
-           packet_chardev_check_stream(s->chr_out, TYPE_NETDEV_TAKEOVER,
-                                       "outdev", errp);
+    return s->chr_out && takeover_check_outdev(s, errp);
 }
 
 static bool takeover_hold(NetdevTakeover *s, Error **errp)
@@ -297,9 +317,10 @@ static bool takeover_hold(NetdevTakeover *s, Error **errp)
 
 static void takeover_start(NetdevTakeover *s)
 {
-    s->longest_hold = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_on_timeout,
-                                   s);
-    s->look_again = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_check_end, s);
+    s->hold_max = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_on_timeout, s);
+    s->begin = qemu_bh_new(takeover_begin, s);
+    s->check_again = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_check_end,
+                                  s);
     s->vmstate = qemu_add_vm_change_state_handler(takeover_on_vm_state, s);
 
     s->writer.on_room = takeover_on_room;
@@ -316,9 +337,7 @@ static void netdev_takeover_complete(UserCreatable *uc, Error **errp)
 {
     NetdevTakeover *s = NETDEV_TAKEOVER(uc);
 
-    if (!s->netdev || !qemu_find_netdev(s->netdev)) {
-        error_setg(errp, "'netdev' of netdev-takeover: there is no netdev "
-                   "'%s'", s->netdev ?: "");
+    if (!takeover_check_netdev(s, errp)) {
         return;
     }
     if (!runstate_check(RUN_STATE_INMIGRATE)) {
@@ -345,8 +364,9 @@ static void takeover_end(NetdevTakeover *s)
             takeover_announce(s);
         }
     }
-    timer_free(s->longest_hold);
-    timer_free(s->look_again);
+    timer_free(s->hold_max);
+    qemu_bh_delete(s->begin);
+    timer_free(s->check_again);
     qemu_del_vm_change_state_handler(s->vmstate);
     qemu_chr_fe_set_handlers(&s->in, NULL, NULL, NULL, NULL, NULL, NULL,
                              false);

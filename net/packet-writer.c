@@ -103,16 +103,28 @@ static int writer_can_read(void *opaque)
     return READ_SIZE;
 }
 
+static void writer_refuse_answer(PacketWriter *w)
+{
+    error_report("chardev '%s': its peer does not answer as a netdev-takeover "
+                 "does: the connection ends",
+                 qemu_chr_fe_get_driver(&w->chr)->label);
+    qemu_chr_fe_disconnect(&w->chr);
+}
+
 static void writer_read(void *opaque, const uint8_t *buf, int size)
 {
     PacketWriter *w = opaque;
+    int i;
 
-    if (!w->on_answer) {
-        return;
-    }
-    for (w->answered += size; w->answered >= w->answer_len;
-         w->answered -= w->answer_len) {
-        w->on_answer(w->opaque);
+    for (i = 0; w->on_answer && i < size; i++) {
+        if (buf[i] != w->answer[w->answered]) {
+            writer_refuse_answer(w);
+            return;
+        }
+        if (++w->answered == w->answer_len) {
+            w->answered = 0;
+            w->on_answer(w->opaque);
+        }
     }
 }
 
@@ -142,15 +154,23 @@ void packet_writer_start(PacketWriter *w)
                              writer_event, NULL, w, NULL, true);
 }
 
+void packet_writer_clear(PacketWriter *w)
+{
+    bool torn = packet_records_rewind(&w->records);
+
+    packet_records_sent(&w->records, packet_writer_waiting(w));
+    if (torn) {
+        qemu_chr_fe_disconnect(&w->chr);
+    }
+}
+
 size_t packet_writer_stop(PacketWriter *w)
 {
     size_t lost;
 
     packet_writer_flush(w);
     lost = packet_writer_waiting(w);
-    if (packet_records_rewind(&w->records)) {
-        qemu_chr_fe_disconnect(&w->chr);
-    }
+    packet_writer_clear(w);
     writer_stop_watch(w);
     qemu_chr_fe_set_handlers(&w->chr, NULL, NULL, NULL, NULL, NULL, NULL,
                              false);

@@ -25,8 +25,10 @@
  * PacketWriter:
  * @chr: attached to a chardev that reports when it is writable
  * @on_room: called when there is room again, or when all is written
- * @on_answer: called with each @answer_len bytes that came back, or NULL
- * @answer_len: see there
+ * @on_answer: called when the peer has sent @answer, or NULL
+ * @answer: what the peer may send, any number of times; if it sends anything
+ *     else, its connection ends
+ * @answer_len: length of @answer in bytes
  * @opaque: passed to both
  * @on_hold: while it is set, nothing is written and all waits
  *
@@ -36,12 +38,13 @@ typedef struct PacketWriter {
     CharBackend chr;
     void (*on_room)(void *opaque);
     void (*on_answer)(void *opaque);
+    const uint8_t *answer;
     size_t answer_len;
     void *opaque;
     bool on_hold;
 
     PacketRecords records;
-    size_t answered;    /* of the next answer's bytes */
+    size_t answered;    /* bytes of the next answer */
     bool has_room;      /* as far as is known */
     guint watch;        /* waits for room, 0 if not */
 } PacketWriter;
@@ -61,6 +64,14 @@ void packet_writer_start(PacketWriter *w);
  * Returns: the bytes of whole records that are lost.
  */
 size_t packet_writer_stop(PacketWriter *w);
+
+/**
+ * packet_writer_clear:
+ * @w: a writer, started
+ *
+ * Drop all that waits.  A connection that has a record partly is closed.
+ */
+void packet_writer_clear(PacketWriter *w);
 
 /**
  * packet_writer_put:

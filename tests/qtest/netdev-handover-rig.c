@@ -68,10 +68,9 @@ static int vm_add_stream(Vm *vm)
 
 static void vm_add_inject(Vm *vm)
 {
-    const int on = 1, fd = packet_open(DESTINATION_TAP, 0);
+    int fd = packet_open(DESTINATION_TAP, 0);
 
-    g_assert_cmpint(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on,
-                               sizeof(on)), ==, 0);
+    packet_set_vnet_hdr(fd);
     qemu_pass_fd(vm->qts, "inject", fd);
     qtest_qmp_assert_success(vm->qts, "{ 'execute': 'chardev-add',"
                              "  'arguments': { 'id': 'inject', 'backend': {"

@@ -12,9 +12,24 @@
 
 /* --- QEMU with all that there is to refuse --- */
 
+/* Returns: a packet socket on the tap, for QEMU to inherit */
+static int open_inject(bool vnet_hdr)
+{
+    int fd = packet_open(SOURCE_TAP, 0);
+
+    if (vnet_hdr) {
+        packet_set_vnet_hdr(fd);
+    }
+    g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
+    return fd;
+}
+
 static QTestState *start(const char *more)
 {
     int fd = tap_create(SOURCE_TAP, true);
+    int inject = open_inject(true);
+    int other_inject = open_inject(true);
+    int plain = open_inject(false);
     QTestState *qts;
 
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
@@ -24,8 +39,15 @@ static QTestState *start(const char *more)
         "-chardev socket,id=stream,host=127.0.0.1,port=0,server=on,wait=off "
         "-chardev socket,id=other,host=127.0.0.1,port=0,server=on,wait=off "
         "-chardev socket,id=mux,host=127.0.0.1,port=0,server=on,wait=off,"
-        "mux=on -chardev udp,id=udp,host=127.0.0.1,port=9 %s", fd, more);
+        "mux=on -chardev udp,id=udp,host=127.0.0.1,port=9 "
+        "-chardev socket,id=inject,fd=%d,af-packet-mode=inject "
+        "-chardev socket,id=other-inject,fd=%d,af-packet-mode=inject "
+        "-chardev socket,id=plain,fd=%d,af-packet-mode=inject %s",
+        fd, inject, other_inject, plain, more);
     close(fd);
+    close(inject);
+    close(other_inject);
+    close(plain);
     link_set_up(SOURCE_TAP, true);
     return qts;
 }
@@ -118,30 +140,41 @@ static const struct {
     { "used", HANDOVER "'netdev': 'hub', 'outdev': 'other'",
       "already in use", FIRST },
     { "takeover/too-late",
-      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'other'",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'inject'",
       "for a QEMU that waits for a guest" },
     { "takeover/no-netdev",
-      TAKEOVER "'netdev': 'none', 'indev': 'stream', 'outdev': 'other'",
+      TAKEOVER "'netdev': 'none', 'indev': 'stream', 'outdev': 'inject'",
       "there is no netdev 'none'", NULL, "-incoming defer" },
+    { "takeover/no-tap",
+      TAKEOVER "'netdev': 'hub', 'indev': 'stream', 'outdev': 'inject'",
+      "netdev 'hub' is not of type tap", NULL, "-incoming defer" },
     { "takeover/no-indev",
-      TAKEOVER "'netdev': 'guest', 'indev': 'none', 'outdev': 'other'",
+      TAKEOVER "'netdev': 'guest', 'indev': 'none', 'outdev': 'inject'",
       "'indev' of netdev-takeover: there is no chardev 'none'", NULL,
       "-incoming defer" },
     { "takeover/no-outdev",
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'none'",
       "'outdev' of netdev-takeover: there is no chardev 'none'", NULL,
       "-incoming defer" },
+    { "takeover/no-inject",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'other'",
+      "needs a socket with 'af-packet-mode=inject'", NULL,
+      "-incoming defer" },
     { "takeover/datagrams",
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'udp'",
-      "chardev 'udp' can't report when it is writable", NULL,
+      "needs a socket with 'af-packet-mode=inject'", NULL,
+      "-incoming defer" },
+    { "takeover/no-vnet-hdr",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'plain'",
+      "chardev 'plain' has a vnet header of 0 bytes", NULL,
       "-incoming defer" },
     { "takeover/second",
-      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'other'",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'inject'",
       "netdev 'guest' has a netdev-takeover already", NULL,
       "-incoming defer "
       "-chardev socket,id=in,host=127.0.0.1,port=0,server=on,wait=off "
-      "-chardev socket,id=out,host=127.0.0.1,port=0,server=on,wait=off "
-      "-object netdev-takeover,id=t,netdev=guest,indev=in,outdev=out" },
+      "-object netdev-takeover,id=t,netdev=guest,indev=in,"
+      "outdev=other-inject" },
     { "takeover/same",
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'stream'",
       "already in use", NULL, "-incoming defer" },
@@ -217,11 +250,11 @@ static void test_command_line(void)
     QTestState *qts = start(
         "-incoming defer -object netdev-handover,id=h,netdev=guest,outdev=mine "
         "-chardev socket,id=mine,host=127.0.0.1,port=0,server=on,wait=off "
-        "-object netdev-takeover,id=t,netdev=guest,indev=stream,outdev=other");
+        "-object netdev-takeover,id=t,netdev=guest,indev=stream,outdev=inject");
 
     del_object(qts, "h");
     del_object(qts, "t");
-    remove_chardev(qts, "other");
+    remove_chardev(qts, "inject");
     remove_chardev(qts, "stream");
     remove_chardev(qts, "mine");
     qtest_quit(qts);

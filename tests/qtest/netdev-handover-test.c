@@ -36,13 +36,13 @@ static void test_completed(const void *return_path)
                            return_path != NULL);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    stream_expect(&r, ROOM, 64);
+    stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
     g_assert_true(get_state(&r.source, "started"));
 
     qtest_qmp_eventwait(r.destination.qts, "RESUME");
-    stream_send(&r, ROOM, 64);
-    guest_expect(&r.guest, &r.destination, 64);
+    stream_send(&r, ROOM, BACKLOG_END);
+    guest_expect(&r.guest, &r.destination, BACKLOG_END);
     g_assert_false(is_announced(&r));
     g_assert_false(get_state(&r.destination, "done"));
     stream_send_end(&r);
@@ -51,9 +51,9 @@ static void test_completed(const void *return_path)
     stream_expect_answer(&r);
 
     /* What still comes to the source, and then to the destination */
-    network_send(SOURCE_TAP, 64, n);
-    stream_expect(&r, 64, n);
-    stream_send(&r, 64, n);
+    network_send(SOURCE_TAP, BACKLOG_END, n);
+    stream_expect(&r, BACKLOG_END, n);
+    stream_send(&r, BACKLOG_END, n);
     wait_stat(&r.destination, "frames", n - ROOM);
     network_send(DESTINATION_TAP, n, n + 10);
     guest_expect(&r.guest, &r.destination, n + 10);
@@ -71,10 +71,10 @@ static void test_groups(void)
     rig_start_behind(&r);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    stream_expect(&r, ROOM, 64);
+    stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
-    network_send_group(SOURCE_TAP, 64, 65);
-    stream_expect_group(&r, 64);
+    network_send_group(SOURCE_TAP, BACKLOG_END, 65);
+    stream_expect_group(&r, BACKLOG_END);
     stream_answer(&r);
     network_send_group(SOURCE_TAP, 65, 67);
     network_send(SOURCE_TAP, 67, 70);
@@ -91,9 +91,9 @@ static void test_own(void)
     rig_start_behind(&r);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    stream_expect(&r, ROOM, 64);
+    stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
-    network_send_as(SOURCE_TAP, 64, 70, group_mac, guest_mac);
+    network_send_as(SOURCE_TAP, BACKLOG_END, 70, group_mac, guest_mac);
     network_send(SOURCE_TAP, 70, 80);
     stream_expect(&r, 70, 80);
     g_assert_cmpuint(get_stat(&r.source, "dropped-own"), ==, 6);
@@ -115,10 +115,10 @@ static void test_link_down(const void *name)
     rig_start_behind(&r);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    stream_expect(&r, ROOM, 64);
+    stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
     set_link(&r.source, name, false);
-    network_send(SOURCE_TAP, 64, 70);
+    network_send(SOURCE_TAP, BACKLOG_END, 70);
     wait_stat(&r.source, "dropped-link-down", 6);
     set_link(&r.source, name, true);
     network_send(SOURCE_TAP, 70, 80);
@@ -137,7 +137,7 @@ static void test_removed(const void *before)
     }
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    stream_expect(&r, ROOM, before ? ROOM + 1 : 64);
+    stream_expect(&r, ROOM, before ? ROOM + 1 : BACKLOG_END);
     stream_expect_end(&r);
     if (!before) {
         link_remove(SOURCE_TAP);
@@ -160,7 +160,7 @@ static void test_slow(void)
     Rig r;
 
     rig_start_behind(&r);
-    network_send(SOURCE_TAP, 64, n);
+    network_send(SOURCE_TAP, BACKLOG_END, n);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
     g_assert_cmpuint(get_stat(&r.source, "waiting-bytes"), >, 0);
@@ -208,7 +208,7 @@ static void test_cancelled(void)
     migrate_set_capability(r.source.qts, "pause-before-switchover", true);
     rig_migrate(&r);
     wait_for_migration_status(r.source.qts, "pre-switchover", NULL);
-    network_send(SOURCE_TAP, 64, 96);
+    network_send(SOURCE_TAP, BACKLOG_END, 96);
     stream_expect_nothing(&r);
     migrate_cancel(r.source.qts);
     qtest_qmp_eventwait(r.source.qts, "RESUME");
@@ -231,7 +231,7 @@ static void test_stopped(void)
 
     rig_start_behind(&r);
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'stop' }");
-    network_send(SOURCE_TAP, 64, 96);
+    network_send(SOURCE_TAP, BACKLOG_END, 96);
     stream_expect_nothing(&r);
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'cont' }");
     guest_kick(&r.guest);
@@ -249,14 +249,14 @@ static void test_paused(void)
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'stop' }");
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    stream_expect(&r, ROOM, 64);
+    stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
-    stream_send(&r, ROOM, 64);
+    stream_send(&r, ROOM, BACKLOG_END);
     stream_send_end(&r);
     takeover_expect_done(&r, true);
     qtest_qmp_assert_success(r.destination.qts, "{ 'execute': 'cont' }");
     g_assert_true(is_announced(&r));
-    guest_expect(&r.guest, &r.destination, 64);
+    guest_expect(&r.guest, &r.destination, BACKLOG_END);
     rig_stop(&r);
 }
 
@@ -282,16 +282,16 @@ static void test_postcopy(void)
     stream_expect_nothing(&r);
     qtest_qmp_assert_success(r.source.qts,
                              "{ 'execute': 'migrate-start-postcopy' }");
-    stream_expect(&r, ROOM, 64);
+    stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
     g_assert_false(is_completed(&r));
-    stream_send(&r, ROOM, 64);
+    stream_send(&r, ROOM, BACKLOG_END);
     stream_send_end(&r);
     takeover_expect_done(&r, true);
     g_assert_true(is_announced(&r));
 
     migrate_set_parameter_int(r.source.qts, "max-postcopy-bandwidth", 0);
-    guest_expect(&r.guest, &r.destination, 64);
+    guest_expect(&r.guest, &r.destination, BACKLOG_END);
     wait_for_migration_complete(r.source.qts);
     stream_expect_nothing(&r);
     rig_stop(&r);
@@ -303,14 +303,46 @@ static void test_late(void)
     Rig r;
 
     rig_start(&r, ROOM, 0);
-    network_send(SOURCE_TAP, 0, 64);
+    network_send(SOURCE_TAP, 0, BACKLOG_END);
     guest_expect(&r.guest, &r.source, ROOM);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    network_send(SOURCE_TAP, 64, 80);
+    network_send(SOURCE_TAP, BACKLOG_END, 80);
     rig_add_source(&r);
     stream_expect(&r, ROOM, 80);
     stream_expect_end(&r);
+    rig_stop(&r);
+}
+
+/* A destination that has announced the guest earlier need not say so again. */
+static void test_answered_early(void)
+{
+    Rig r;
+
+    rig_start_behind(&r);
+    stream_answer(&r);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, BACKLOG_END);
+    stream_expect_end(&r);
+    network_send_group(SOURCE_TAP, BACKLOG_END, BACKLOG_END + 2);
+    wait_stat(&r.source, "dropped-group", 2);
+    stream_expect_nothing(&r);
+    rig_stop(&r);
+}
+
+/* Anything but the answer ends the connection. */
+static void test_foreign_answer(void)
+{
+    const char noise[] = "HTTP/1.1 400 Bad Request";
+    char byte;
+    Rig r;
+
+    rig_start_behind(&r);
+    g_assert_cmpint(send(r.from, noise, sizeof(noise), MSG_NOSIGNAL), ==,
+                    sizeof(noise));
+    g_assert_cmpint(recv(r.from, &byte, 1, 0), <=, 0);
+    g_assert_false(get_state(&r.source, "announced"));
     rig_stop(&r);
 }
 
@@ -322,13 +354,43 @@ static void test_continued(void)
     rig_start_behind(&r);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    stream_expect(&r, ROOM, 64);
+    stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'cont' }");
     g_assert_false(get_state(&r.source, "started"));
-    network_send(SOURCE_TAP, 64, 70);
+    network_send(SOURCE_TAP, BACKLOG_END, 70);
     guest_kick(&r.guest);
     guest_expect(&r.guest, &r.source, 70);
+    stream_expect_nothing(&r);
+    rig_stop(&r);
+}
+
+/* What nobody has taken by then is not for the next destination. */
+static void test_continued_slow(void)
+{
+    const uint32_t n = 200;
+    uint8_t part[RECORD_LEN / 2];
+    ssize_t len;
+    Rig r;
+
+    rig_start_behind(&r);
+    network_send(SOURCE_TAP, BACKLOG_END, n);
+    rig_migrate(&r);
+    wait_for_migration_complete(r.source.qts);
+    stream_expect(&r, ROOM, 40);
+    stream_read(&r, part, sizeof(part));
+    g_assert_cmpuint(get_stat(&r.source, "waiting-bytes"), >, 0);
+    qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'cont' }");
+    g_assert_cmpuint(get_stat(&r.source, "waiting-bytes"), ==, 0);
+    guest_kick(&r.guest);
+    guest_expect(&r.guest, &r.source, n);
+
+    /* A record has gone partly: the connection is of no more use */
+    do {
+        len = recv(r.from, part, sizeof(part), 0);
+    } while (len > 0);
+    g_assert_cmpint(len, ==, 0);
+    rig_reconnect_source(&r);
     stream_expect_nothing(&r);
     rig_stop(&r);
 }
@@ -355,7 +417,10 @@ int main(int argc, char **argv)
     qtest_add_func("/netdev-handover/stopped", test_stopped);
     qtest_add_func("/netdev-handover/paused", test_paused);
     qtest_add_func("/netdev-handover/late", test_late);
+    qtest_add_func("/netdev-handover/answered-early", test_answered_early);
+    qtest_add_func("/netdev-handover/foreign-answer", test_foreign_answer);
     qtest_add_func("/netdev-handover/continued", test_continued);
+    qtest_add_func("/netdev-handover/continued/slow", test_continued_slow);
     if (ufd_version_check(NULL)) {
         qtest_add_func("/netdev-handover/postcopy", test_postcopy);
     }

@@ -24,14 +24,14 @@ static void test_timeout(void)
     rig_migrate(&r);
     start = g_get_monotonic_time();
     qtest_qmp_eventwait(r.destination.qts, "RESUME");
-    stream_send(&r, ROOM, 64);
+    stream_send(&r, ROOM, BACKLOG_END);
     takeover_expect_done(&r, false);
     g_assert_cmpint(g_get_monotonic_time() - start, >=, HOLD_US);
     g_assert_true(is_announced(&r));
-    guest_expect(&r.guest, &r.destination, 64);
+    guest_expect(&r.guest, &r.destination, BACKLOG_END);
 
     /* What comes later comes nevertheless, and there is nothing more to tell */
-    stream_send(&r, 64, 70);
+    stream_send(&r, BACKLOG_END, 70);
     stream_send_end(&r);
     guest_expect(&r.guest, &r.destination, 70);
     rig_stop(&r);
@@ -63,9 +63,9 @@ static void test_noise(void)
     rig_start_behind(&r);
     rig_migrate(&r);
     qtest_qmp_eventwait(r.destination.qts, "RESUME");
-    stream_send(&r, ROOM, 64);
+    stream_send(&r, ROOM, BACKLOG_END);
     stream_write(&r, noise, sizeof(noise));
-    guest_expect(&r.guest, &r.destination, 64);
+    guest_expect(&r.guest, &r.destination, BACKLOG_END);
     g_assert_cmpint(recv(r.to, noise, sizeof(noise), 0), <=, 0);
     takeover_expect_done(&r, false);
     rig_stop(&r);
@@ -77,11 +77,11 @@ static void test_early(const void *leaves)
     Rig r;
 
     rig_start_behind(&r);
-    stream_send(&r, ROOM, 64);
+    stream_send(&r, ROOM, BACKLOG_END);
     stream_send_end(&r);
     if (leaves) {
         shutdown(r.to, SHUT_RDWR);
-        wait_stat(&r.destination, "frames", 64 - ROOM);
+        wait_stat(&r.destination, "frames", BACKLOG_END - ROOM);
     } else {
         g_assert_cmpuint(get_stat(&r.destination, "frames"), ==, 0);
     }
@@ -89,7 +89,30 @@ static void test_early(const void *leaves)
     rig_migrate(&r);
     qtest_qmp_eventwait(r.destination.qts, "RESUME");
     takeover_expect_done(&r, true);
-    guest_expect(&r.guest, &r.destination, 64);
+    guest_expect(&r.guest, &r.destination, BACKLOG_END);
+    rig_stop(&r);
+}
+
+/* An announcement that somebody asks for before the state is loaded waits. */
+static void test_announced_early(void)
+{
+    Rig r;
+
+    rig_start_behind(&r);
+    qtest_qmp_assert_success(
+        r.destination.qts, "{ 'execute': 'announce-self', 'arguments': {"
+        "  'initial': 50, 'max': 50, 'rounds': 1, 'step': 50 } }");
+    stream_send(&r, ROOM, BACKLOG_END);
+    stream_send_end(&r);
+    g_usleep(HOLD_US / 5);
+    g_assert_cmpuint(get_stat(&r.destination, "frames"), ==, 0);
+    g_assert_false(get_state(&r.destination, "done"));
+    g_assert_false(is_announced(&r));
+    rig_migrate(&r);
+    qtest_qmp_eventwait(r.destination.qts, "RESUME");
+    takeover_expect_done(&r, true);
+    g_assert_true(is_announced(&r));
+    guest_expect(&r.guest, &r.destination, BACKLOG_END);
     rig_stop(&r);
 }
 
@@ -105,10 +128,10 @@ static void test_foreign_header(void)
     stl_be_p(record, 12 + FRAME_LEN);
     stl_be_p(record + 4, 12);
     stream_write(&r, record, sizeof(record));
-    stream_send(&r, ROOM, 64);
+    stream_send(&r, ROOM, BACKLOG_END);
     stream_send_end(&r);
     takeover_expect_done(&r, false);
-    guest_expect(&r.guest, &r.destination, 64);
+    guest_expect(&r.guest, &r.destination, BACKLOG_END);
     g_assert_cmpuint(get_stat(&r.destination, "dropped"), ==, 1);
     rig_stop(&r);
 }
@@ -139,6 +162,7 @@ int main(int argc, char **argv)
     qtest_add_func("/netdev-takeover/foreign-header", test_foreign_header);
     qtest_add_data_func("/netdev-takeover/early", NULL, test_early);
     qtest_add_data_func("/netdev-takeover/early/leaves", "", test_early);
+    qtest_add_func("/netdev-takeover/announced-early", test_announced_early);
     qtest_add_func("/netdev-takeover/answer-again", test_answer_again);
     return g_test_run();
 }
