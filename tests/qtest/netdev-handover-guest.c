@@ -14,6 +14,9 @@
 #include "standard-headers/linux/virtio_pci.h"
 
 #define BUFFER_LEN 2048
+#define HDR_LEN_MAX sizeof(struct virtio_net_hdr_mrg_rxbuf)
+
+const uint8_t guest_mac[ETH_ALEN] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 
 /* Longer than until QEMU looks again */
 #define CLOCK_STEP_NS (20 * SCALE_MS)
@@ -46,6 +49,8 @@ void guest_start(Guest *guest, Vm *vm, uint64_t features)
 
     *guest = (Guest) {
         .dev = virtio_pci_new(vm->qs->pcibus, &addr),
+        .hdr_len = features & 1 << VIRTIO_NET_F_MRG_RXBUF ?
+                   sizeof(struct virtio_net_hdr_mrg_rxbuf) : VNET_HDR_LEN,
     };
     vdev = &guest->dev->vdev;
     qvirtio_pci_device_enable(guest->dev);
@@ -60,12 +65,15 @@ void guest_start(Guest *guest, Vm *vm, uint64_t features)
 /* Returns: the number of the frame that has come, or -1 if there is none */
 static int64_t guest_take(Guest *guest, Vm *vm)
 {
-    uint8_t buf[VNET_HDR_LEN + FRAME_LEN], *frame = buf + VNET_HDR_LEN;
+    uint8_t buf[HDR_LEN_MAX + FRAME_LEN], *frame = buf + guest->hdr_len;
     uint32_t desc;
 
     while (qvirtqueue_get_buf(vm->qts, guest->rx, &desc, NULL)) {
         qtest_memread(vm->qts, guest->buffers + desc * BUFFER_LEN, buf,
-                      sizeof(buf));
+                      guest->hdr_len + FRAME_LEN);
+        /* It starts where the guest expects it, behind the header */
+        g_assert_true(frame[0] & 1 ||
+                      !memcmp(frame, guest_mac, ETH_ALEN));
         if (lduw_be_p(frame + 2 * ETH_ALEN) == TEST_ETHERTYPE) {
             return ldl_be_p(frame + ETH_HLEN);
         }

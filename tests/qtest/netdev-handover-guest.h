@@ -29,7 +29,10 @@ typedef struct Guest {
     uint64_t buffers;
     uint32_t n_buffers;     /* made available to the NIC */
     uint32_t next;          /* number of the frame expected next */
+    size_t hdr_len;         /* of its vnet header */
 } Guest;
+
+extern const uint8_t guest_mac[6];
 
 /* Start the driver, with these features, in a VM without another one */
 void guest_start(Guest *guest, Vm *vm, uint64_t features);

@@ -15,16 +15,14 @@
 #include "qobject/qdict.h"
 #include "standard-headers/linux/virtio_net.h"
 
-
 #define ETHERTYPE_RARP 0x8035
 
-const uint8_t guest_mac[ETH_ALEN] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 const uint8_t other_mac[ETH_ALEN] = { 0x02 };
 const uint8_t group_mac[ETH_ALEN] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 
 /* --- A VM --- */
 
-static void vm_start(Vm *vm, const char *tap, const char *more)
+void vm_start(Vm *vm, const char *tap, const char *more)
 {
     int fd = tap_create(tap, true);
 

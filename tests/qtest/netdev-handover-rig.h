@@ -31,7 +31,6 @@
 #define RECORD_LEN (8 + VNET_HDR_LEN + FRAME_LEN)
 #define END_LEN (8 + VNET_HDR_LEN)
 
-extern const uint8_t guest_mac[6];
 extern const uint8_t other_mac[6];
 extern const uint8_t group_mac[6];
 
@@ -46,6 +45,9 @@ typedef struct Rig {
 
 /* As g_test_init().  Returns: false if there can't be taps: that is skipped */
 bool rig_test_init(int *argc, char ***argv);
+
+/* Start a QEMU whose NIC is on @tap, with @more options */
+void vm_start(Vm *vm, const char *tap, const char *more);
 
 /*
  * Start both QEMUs, without handover; the guest has room for @room frames, and
