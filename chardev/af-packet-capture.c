@@ -1,5 +1,5 @@
 /*
- * Capture: frames of an AF_PACKET socket as records
+ * Capture: convert frames of an AF_PACKET socket into records
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -16,36 +16,35 @@
 #include "af-packet-rx.h"
 #include "trace.h"
 
-#define DROP_BUDGET 256 /* frames per take that gives none */
-#define ERRORS_MAX 1000 /* in a row, of transient ones */
+#define DROP_BUDGET 256 /* maximum number of frames dropped per take */
+#define ERRORS_MAX 1000 /* consecutive transient errors */
 
 #define MTU_INTERVAL G_USEC_PER_SEC /* changes are not signalled */
-#define TAGS_MAX_LEN (2 * AF_PACKET_VLAN_LEN) /* that an MTU leaves room for */
+#define TAGS_MAX_LEN (2 * AF_PACKET_VLAN_LEN) /* not counted by the MTU */
 #define SCTP_CSUM_OFFSET 8
 
-/* The longest frame that still makes a record */
+/* The longest frame that fits into a record */
 #define FRAME_MAX (AF_PACKET_RECORD_MAX - AF_PACKET_VLAN_LEN)
 
-/* What turns it into one */
+/* Room for the record's header and a VLAN tag */
 QEMU_BUILD_BUG_ON(AF_PACKET_RX_HEADROOM <
-                  AF_PACKET_RECORD_HEAD_MAX + AF_PACKET_VLAN_LEN);
+                  AF_PACKET_RECORD_HDR_MAX + AF_PACKET_VLAN_LEN);
 
 struct AfPacketCapture {
     AfPacketPort *port;
     AfPacketRx *rx;
     AfPacketPace pace;
     bool stopped;
-    int n_errors;            /* since a frame came, or there was none */
+    int n_errors;            /* consecutive errors */
     int mtu;
-    int64_t mtu_until;       /* when to query it again */
+    int64_t mtu_until;       /* when to query the MTU again */
 
-    /* what is left of the record that is being read */
+    /* the rest of the record that is being read */
     const uint8_t *staged;
     size_t staged_len;
     size_t staged_frame_len;
 };
 
-/* Is it above the MTU? */
 static bool is_above_mtu(AfPacketCapture *cap, size_t len)
 {
     const size_t mtu_len = len - MIN(len, ETH_HLEN + TAGS_MAX_LEN);
@@ -62,7 +61,7 @@ static bool is_above_mtu(AfPacketCapture *cap, size_t len)
     return cap->mtu > 0 && mtu_len > cap->mtu;
 }
 
-/* Returns: false if a checksum is partial, but there is none. */
+/* Returns: false if a checksum is partial but cannot be located. */
 static bool complete_csum(AfPacketCapture *cap, const AfPacketRxInfo *info,
                           uint8_t *frame, size_t len)
 {
@@ -80,7 +79,7 @@ static bool complete_csum(AfPacketCapture *cap, const AfPacketRxInfo *info,
     return csum != AF_PACKET_CSUM_NONE || !info->csum_not_ready;
 }
 
-/* A vnet header can only describe Internet checksums. */
+/* Complete SCTP checksums: a vnet header only describes Internet checksums. */
 static void complete_sctp(uint8_t *data, size_t vnet_hdr_len, size_t len)
 {
     struct virtio_net_hdr hdr;
@@ -97,7 +96,7 @@ static void complete_sctp(uint8_t *data, size_t vnet_hdr_len, size_t len)
     }
 }
 
-/* Returns: false if no record can be made of the frame; it is dropped then. */
+/* Returns: false if the frame cannot become a record and was dropped. */
 static bool check_frame(AfPacketCapture *cap, const AfPacketRxFrame *frame)
 {
     AfPacketDrop reason;
@@ -119,7 +118,7 @@ static bool check_frame(AfPacketCapture *cap, const AfPacketRxFrame *frame)
     return false;
 }
 
-/* Make a record of a received frame, in place. */
+/* Convert a received frame into a record, in place. */
 static void stage(AfPacketCapture *cap, const AfPacketRxFrame *frame)
 {
     const AfPacketRxInfo *info = &frame->info;
@@ -146,7 +145,7 @@ static void stage(AfPacketCapture *cap, const AfPacketRxFrame *frame)
         return;
     }
 
-    cap->staged = af_packet_record_put_head(data, len, vnet_hdr_len);
+    cap->staged = af_packet_record_put_hdr(data, len, vnet_hdr_len);
     cap->staged_len = data + len - cap->staged;
     cap->staged_frame_len = len - vnet_hdr_len;
 }
@@ -155,8 +154,9 @@ void af_packet_capture_error(AfPacketCapture *cap, int err)
 {
     if (err == EINVAL && cap->port->vnet_hdr_len) {
         /*
-         * A GSO type that a vnet header can't express; consumed (6.18).  A
-         * guest may send as many as it likes.
+         * The frame has a GSO type that a vnet header can't express, and was
+         * consumed (Linux 6.18).  Guests may cause this at any rate, so it is
+         * not fatal.
          */
         af_packet_port_drop(cap->port, AF_PACKET_DROP_UNDESCRIBABLE, 0, 0);
         return;
@@ -164,12 +164,12 @@ void af_packet_capture_error(AfPacketCapture *cap, int err)
 
     switch (err) {
     case ENETDOWN:
-        /* Comes before the frames that are still queued */
+        /* Reported before the frames that are still queued */
         cap->port->link_changed = true;
         break;
     case ENOBUFS:
     case ENOMEM:
-    case ENOMSG: /* time stamps that the opener has asked for */
+    case ENOMSG: /* timestamps that the opener requested */
         break;
     default:
         cap->port->error = err;
@@ -185,7 +185,7 @@ static void receive_error(AfPacketCapture *cap, int err)
     }
 }
 
-/* Stage or drop a frame, or an error.  Returns: false if there was none. */
+/* Receive a frame or an error.  Returns: false if there was neither. */
 static bool receive(AfPacketCapture *cap)
 {
     AfPacketRxFrame frame;
@@ -211,8 +211,8 @@ static bool receive(AfPacketCapture *cap)
 }
 
 /*
- * Stage a frame, unless there is none, or many have to be dropped first.
- * Returns: false if there was none.
+ * Stage a frame, unless none is available or the drop budget is exhausted.
+ * Returns: false if no frame was available.
  */
 static bool fill(AfPacketCapture *cap)
 {

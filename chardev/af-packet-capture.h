@@ -1,10 +1,10 @@
 /*
- * Capture: frames of an AF_PACKET socket as records
+ * Capture: convert frames of an AF_PACKET socket into records
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * One record is staged at a time; what is left of it is what is read next.
- * Never blocks.  Not locked.
+ * One record is staged at a time; the rest of it is read first.  Never blocks.
+ * Not thread-safe.
  */
 #ifndef CHARDEV_AF_PACKET_CAPTURE_H
 #define CHARDEV_AF_PACKET_CAPTURE_H
@@ -15,11 +15,11 @@ typedef struct AfPacketCapture AfPacketCapture;
 
 /**
  * af_packet_capture_new:
- * @port: the port, which has to outlive the capture
+ * @port: the port, which must outlive the capture
  *
- * Start to capture.
+ * Start capturing.
  *
- * Returns: the capture, to be stopped, then freed.
+ * Returns: the capture; stop it, then free it.
  */
 AfPacketCapture *af_packet_capture_new(AfPacketPort *port);
 
@@ -27,8 +27,8 @@ AfPacketCapture *af_packet_capture_new(AfPacketPort *port);
  * af_packet_capture_stop:
  * @cap: the capture
  *
- * Receive no more, and leave the socket without a ring.  Frames that had not
- * been read are counted as lost.
+ * Stop receiving and remove the ring from the socket.  Frames that were not
+ * read are counted as lost.
  */
 void af_packet_capture_stop(AfPacketCapture *cap);
 
@@ -41,13 +41,13 @@ void af_packet_capture_free(AfPacketCapture *cap);
 /**
  * af_packet_capture_take:
  * @cap: the capture
- * @max: the most bytes to take, at least 1
+ * @max: maximum number of bytes to take, at least 1
  * @buf: set to the bytes, which stay valid until the next take
- * @len: set to how many they are; never of more than one record, 0 if there
- *     are none now
+ * @len: set to the number of bytes, at most up to the end of a record; 0 if
+ *     nothing is available
  *
  * Returns: false if the socket has no frame left, so that poll() reports
- * when to go on.
+ * when to continue.
  */
 bool af_packet_capture_take(AfPacketCapture *cap, size_t max,
                             const uint8_t **buf, size_t *len);
@@ -56,8 +56,8 @@ bool af_packet_capture_take(AfPacketCapture *cap, size_t max,
  * af_packet_capture_ready:
  * @cap: the capture
  *
- * Returns: true if there are bytes to take.  Otherwise poll() reports when
- * there are: on the timer during a rest, on the socket otherwise.
+ * Returns: true if there are bytes to take.  Otherwise poll() on the timer
+ * (during a rest) or on the socket reports when to try again.
  */
 bool af_packet_capture_ready(const AfPacketCapture *cap);
 
@@ -65,7 +65,7 @@ bool af_packet_capture_ready(const AfPacketCapture *cap);
  * af_packet_capture_resting:
  * @cap: the capture
  *
- * Returns: true while it is better to wait for the timer than for the socket.
+ * Returns: true during a rest: poll the timer instead of the socket.
  */
 bool af_packet_capture_resting(const AfPacketCapture *cap);
 
@@ -73,17 +73,18 @@ bool af_packet_capture_resting(const AfPacketCapture *cap);
  * af_packet_capture_timer_fd:
  * @cap: the capture
  *
- * Returns: what becomes readable when a rest is over; -1 if there are none.
+ * Returns: a file descriptor that becomes readable at the end of a rest; -1 if
+ * there are no rests.
  */
 int af_packet_capture_timer_fd(const AfPacketCapture *cap);
 
 /**
  * af_packet_capture_error:
  * @cap: the capture
- * @err: an errno that the socket had pending
+ * @err: the pending error of the socket, a positive errno
  *
- * Note in the port what follows: that the link has to be polled, that the
- * socket is unusable, or nothing.
+ * Handle the error: depending on @err, note in the port that the link has to be
+ * polled or that the socket is unusable, or ignore it.
  */
 void af_packet_capture_error(AfPacketCapture *cap, int err);
 
@@ -91,7 +92,7 @@ void af_packet_capture_error(AfPacketCapture *cap, int err);
  * af_packet_capture_drop_partial:
  * @cap: the capture
  *
- * Drop a record that has been read partly.
+ * Drop a partially read record.
  */
 void af_packet_capture_drop_partial(AfPacketCapture *cap);
 
@@ -99,7 +100,7 @@ void af_packet_capture_drop_partial(AfPacketCapture *cap);
  * af_packet_capture_update_stats:
  * @cap: the capture
  *
- * Add what the kernel has dropped to the port's counters.
+ * Add the frames that the kernel has dropped to the port's counters.
  */
 void af_packet_capture_update_stats(AfPacketCapture *cap);
 

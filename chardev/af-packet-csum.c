@@ -1,5 +1,5 @@
 /*
- * Checksums that were left to a network card
+ * Completion of checksums that were offloaded to a network card
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,8 +11,8 @@
 #include "af-packet-headers.h"
 
 /*
- * Sums of 16 bit words (RFC 1071).  Whatever the order of bytes, they come
- * out right: it is swapped at the end.
+ * One's complement sums of 16-bit words (RFC 1071).  They do not depend on the
+ * byte order, so it is enough to swap the result.
  */
 static uint16_t fold(uint64_t sum)
 {
@@ -62,13 +62,13 @@ static uint16_t pseudo_sum(const uint8_t *frame, const AfPacketHeader *h)
                 sum_bytes(frame + h->dst, h->addr_len) + h->proto + h->len);
 }
 
-/* 0 would mean "no checksum" in UDP; 0xffff is its equal */
+/* In UDP, 0 means "no checksum"; 0xffff is equivalent */
 static void put_csum(uint8_t *field, uint16_t sum)
 {
     stw_be_p(field, (uint16_t)~sum ?: 0xffff);
 }
 
-/* SCTP: CRC32c, little-endian, over a packet that has 0 there */
+/* SCTP: little-endian CRC32c over the packet with a zero checksum field */
 static uint32_t sctp_csum(uint8_t *frame, const AfPacketHeader *h)
 {
     uint8_t *field = frame + csum_field(h);
@@ -90,7 +90,7 @@ static bool is_partial(const uint8_t *frame, const AfPacketHeader *h)
     return lduw_be_p(field) % 0xffff == pseudo_sum(frame, h) % 0xffff;
 }
 
-/* As a card does it: up to the end of the frame, whatever IP says of that */
+/* Like a network card, sum up to the end of the frame and ignore IP lengths */
 static void complete(uint8_t *frame, size_t len, const AfPacketHeader *h)
 {
     uint8_t *field = frame + csum_field(h);
@@ -102,7 +102,7 @@ static void complete(uint8_t *frame, size_t len, const AfPacketHeader *h)
     }
 }
 
-static bool is_right(uint8_t *frame, const AfPacketHeader *h)
+static bool csum_is_valid(uint8_t *frame, const AfPacketHeader *h)
 {
     uint8_t *field = frame + csum_field(h);
 
@@ -110,13 +110,13 @@ static bool is_right(uint8_t *frame, const AfPacketHeader *h)
         return ldl_le_p(field) == sctp_csum(frame, h);
     }
     if (h->proto == IPPROTO_UDP && !lduw_be_p(field)) {
-        return true; /* there is none */
+        return true; /* no checksum */
     }
     return fold((uint64_t)pseudo_sum(frame, h) +
                 sum_bytes(frame + h->start, h->len)) == 0xffff;
 }
 
-static void make_right(uint8_t *frame, const AfPacketHeader *h)
+static void csum_recalculate(uint8_t *frame, const AfPacketHeader *h)
 {
     uint8_t *field = frame + csum_field(h);
 
@@ -129,15 +129,15 @@ static void make_right(uint8_t *frame, const AfPacketHeader *h)
     }
 }
 
-/* What is around a header that was changed has to fit again. */
+/* Update the checksum of a header that encapsulates a changed one. */
 static void adjust(uint8_t *frame, const AfPacketHeader *h)
 {
-    if (h->whole && !is_right(frame, h)) {
-        make_right(frame, h);
+    if (h->whole && !csum_is_valid(frame, h)) {
+        csum_recalculate(frame, h);
     }
 }
 
-/* Returns: the innermost header that can be made right, -1 if none can. */
+/* Returns: the innermost header whose checksum can be calculated, or -1. */
 static int innermost(const AfPacketHeaders *headers)
 {
     int i;
@@ -153,7 +153,7 @@ static int innermost(const AfPacketHeaders *headers)
 
 static void correct(uint8_t *frame, const AfPacketHeaders *headers, int i)
 {
-    make_right(frame, &headers->header[i]);
+    csum_recalculate(frame, &headers->header[i]);
     while (--i >= 0) {
         adjust(frame, &headers->header[i]);
     }
@@ -196,7 +196,7 @@ AfPacketCsum af_packet_csum_check(uint8_t *frame, size_t len)
     if (i < 0) {
         return AF_PACKET_CSUM_NONE;
     }
-    if (is_right(frame, &headers.header[i])) {
+    if (csum_is_valid(frame, &headers.header[i])) {
         return AF_PACKET_CSUM_DONE;
     }
     correct(frame, &headers, i);

@@ -1,5 +1,5 @@
 /*
- * When frames that were sent leave for good
+ * Notification when sent frames leave the kernel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -33,7 +33,7 @@ void af_packet_departures_watch(AfPacketDepartures *dep)
         dep->watching = epoll_ctl(dep->epoll_fd, EPOLL_CTL_ADD, dep->fd,
                                   &event) == 0;
     }
-    /* That the socket is writable is reported at first, too */
+    /* Consume the initial event, which reports that the socket is writable */
     epoll_wait(dep->epoll_fd, &event, 1, 0);
 }
 

@@ -1,25 +1,25 @@
 /*
- * When frames that were sent leave for good
+ * Notification when sent frames leave the kernel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A queueing discipline without room refuses a frame, and poll() does not
- * report when to retry: a socket is writable as long as its own buffer has
- * room.  But each frame that leaves wakes up whoever polls the socket, and an
- * edge-triggered epoll descriptor keeps that.
+ * A full queueing discipline refuses a frame, but poll() does not report when
+ * to retry: a socket is writable as long as its own send buffer has room.
+ * However, each frame that leaves wakes up the pollers of its socket, and an
+ * edge-triggered epoll descriptor records these wakeups.
  */
 #ifndef CHARDEV_AF_PACKET_DEPARTURES_H
 #define CHARDEV_AF_PACKET_DEPARTURES_H
 
 typedef struct AfPacketDepartures {
     int fd;         /* the socket */
-    int epoll_fd;   /* -1: there is none */
+    int epoll_fd;   /* -1 if epoll is not available */
     bool watching;
 } AfPacketDepartures;
 
 /**
  * af_packet_departures_init:
- * @dep: to be ended with af_packet_departures_destroy()
+ * @dep: the departures; free them with af_packet_departures_destroy()
  * @fd: a packet socket
  */
 void af_packet_departures_init(AfPacketDepartures *dep, int fd);
@@ -34,8 +34,8 @@ void af_packet_departures_destroy(AfPacketDepartures *dep);
  * af_packet_departures_watch:
  * @dep: the departures
  *
- * From now on, @epoll_fd becomes readable when a frame leaves, and stays so
- * until the next call.
+ * From now on, @epoll_fd becomes readable when a frame leaves, and stays
+ * readable until the next call.
  */
 void af_packet_departures_watch(AfPacketDepartures *dep);
 
@@ -43,7 +43,7 @@ void af_packet_departures_watch(AfPacketDepartures *dep);
  * af_packet_departures_unwatch:
  * @dep: the departures
  *
- * Let @epoll_fd be unreadable, at no cost for frames that leave.
+ * Stop watching, so that frames that leave cause no wakeups.
  */
 void af_packet_departures_unwatch(AfPacketDepartures *dep);
 

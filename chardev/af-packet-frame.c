@@ -1,5 +1,5 @@
 /*
- * Putting back into a frame the VLAN tag that the kernel reports beside it
+ * Reinsertion of VLAN tags that the kernel has stripped from frames
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,8 +9,8 @@
 #include "af-packet-frame.h"
 
 /*
- * The offsets count from the start of the frame, which the tag lengthens.
- * Returns: false if the checksum's gets too large for its field.
+ * Adjust offsets, which count from the start of the frame, to the new tag.
+ * Returns: false if csum_start would overflow.
  */
 static bool vnet_hdr_move(uint8_t *vnet_hdr)
 {
@@ -24,7 +24,7 @@ static bool vnet_hdr_move(uint8_t *vnet_hdr)
         hdr.csum_start += AF_PACKET_VLAN_LEN;
     }
     if (hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-        /* A hint: what is beyond need not be exact */
+        /* hdr_len is only a hint, so it can be clamped */
         hdr.hdr_len = MIN(hdr.hdr_len + AF_PACKET_VLAN_LEN, UINT16_MAX);
     }
     memcpy(vnet_hdr, &hdr, sizeof(hdr));

@@ -1,5 +1,5 @@
 /*
- * Headers with a checksum in a frame
+ * Parser for the headers of a frame that have a checksum
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,29 +9,29 @@
 #include "qemu/bswap.h"
 #include "af-packet-headers.h"
 
-#define IP_HEADERS_MAX 8      /* one in the other */
-#define EXTENSIONS_MAX 16     /* of an IPv6 header */
+#define IP_HEADERS_MAX 8      /* nesting depth */
+#define EXTENSIONS_MAX 16     /* per IPv6 header */
 
-#define ROUTE_SEGMENTS 4      /* RFC 8754: the last one comes first */
+#define ROUTE_SEGMENTS 4      /* RFC 8754: the last segment comes first */
 
 #define GRE_CHECKSUM 0x8000
 #define GRE_KEY 0x2000
 #define GRE_SEQUENCE 0x1000
-#define GRE_UNKNOWN 0x4fff    /* source routes, other versions */
+#define GRE_UNKNOWN 0x4fff    /* source routing, other versions */
 
 #define VXLAN_HAS_VNI 0x08
 #define VXLAN_HAS_PROTO 0x04  /* VXLAN-GPE */
 
 /*
- * The walk through a frame.  Functions that go over a header return what
- * follows it, an ethertype or an IP protocol, or NOTHING.
+ * Parser state.  Functions that skip a header return the type of the next
+ * header, which is an ethertype or an IP protocol, or NOTHING.
  */
 typedef struct Walk {
     AfPacketHeaders *headers;
     const uint8_t *frame;
-    size_t at;     /* where the next header starts */
-    size_t end;    /* of the innermost packet; never beyond the frame's */
-    bool whole;    /* no packet up to here is a fragment, or cut */
+    size_t at;     /* offset of the next header */
+    size_t end;    /* of the innermost packet, never beyond the frame */
+    bool whole;    /* no packet so far is a fragment or truncated */
     size_t src;
     size_t dst;
     size_t addr_len;
@@ -39,13 +39,13 @@ typedef struct Walk {
 
 #define NOTHING -1
 
-/* Returns: the next @len bytes, NULL if there are less. */
+/* Returns: the next @len bytes, or NULL if there are fewer. */
 static const uint8_t *peek(const Walk *w, size_t len)
 {
     return w->end - w->at >= len ? w->frame + w->at : NULL;
 }
 
-/* From here on there is a packet of @len bytes, if it is all there. */
+/* A packet of @len bytes starts here, but may be truncated. */
 static void enter_packet(Walk *w, size_t len)
 {
     if (len > w->end - w->at) {
@@ -75,12 +75,12 @@ static int skip_ethernet(Walk *w)
         }
         type = lduw_be_p(p + skip);
         w->at += skip + sizeof(uint16_t);
-        skip = sizeof(uint16_t); /* of a tag, before the next ethertype */
+        skip = sizeof(uint16_t); /* TCI of a tag */
     } while (is_vlan_tag(type));
     return type;
 }
 
-/* MPLS does not name its payload: assume IP, which has a version field. */
+/* MPLS has no payload type: assume IP and use its version field. */
 static int skip_mpls(Walk *w)
 {
     const uint8_t *p;
@@ -115,7 +115,7 @@ static int skip_ipv4(Walk *w)
         return NOTHING;
     }
     hlen = (*p & 0xf) * 4;
-    /* Too long for the field: a super-frame (BIG TCP, Linux 6.3) */
+    /* 0 if the length exceeds 16 bits: a super-frame (BIG TCP, Linux 6.3) */
     len = lduw_be_p(p + 2) ?: w->end - w->at;
     if (hlen < 20 || len < hlen || !peek(w, hlen)) {
         return NOTHING;
@@ -136,7 +136,7 @@ static int skip_ipv4(Walk *w)
     return p[9];
 }
 
-/* The pseudo header has the last address of a route. */
+/* The pseudo header uses the final destination of a routing header. */
 static void follow_route(Walk *w, const uint8_t *p, size_t len)
 {
     const int type = p[2], left = p[3];
@@ -191,7 +191,7 @@ static int skip_ipv6(Walk *w)
     w->dst = w->at + 24;
     w->addr_len = 16;
     w->at += 40;
-    /* 0: a super-frame again, its length in an option (BIG TCP, Linux 5.19) */
+    /* 0: a super-frame with a jumbo payload option (BIG TCP, Linux 5.19) */
     enter_packet(w, len ?: w->end - w->at);
     return skip_ipv6_extensions(w, p[6]);
 }
@@ -225,7 +225,7 @@ static void add_header(Walk *w, int proto, size_t len, bool has_pseudo)
     }
 }
 
-/* What is in a tunnel is named by ethertypes. */
+/* Returns: the type of the first header in the tunnel. */
 static int enter_tunnel(Walk *w, size_t skip, int ethertype)
 {
     w->at += skip;
@@ -264,7 +264,7 @@ static int skip_vxlan(Walk *w)
     return p[3] < ARRAY_SIZE(gpe) ? enter_tunnel(w, 8, gpe[p[3]]) : NOTHING;
 }
 
-/* Tunnels use any port: try whatever looks like one. */
+/* Tunnels may use any port, so try every packet that looks like a tunnel. */
 static int skip_udp(Walk *w)
 {
     const uint8_t *p = peek(w, 8);
@@ -307,7 +307,7 @@ static int skip_gre(Walk *w)
     return enter_tunnel(w, len, lduw_be_p(p + 2));
 }
 
-/* Returns: what is in a tunnel. */
+/* Returns: the ethertype of a tunnel's payload, or NOTHING. */
 static int skip_transport(Walk *w, int proto)
 {
     switch (proto) {

@@ -1,11 +1,11 @@
 /*
- * Headers with a checksum in a frame
+ * Parser for the headers of a frame that have a checksum
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Finds TCP, UDP, SCTP and GRE behind Ethernet, VLAN tags, MPLS labels, IPv4,
- * IPv6 with extension headers, and inside of VXLAN, Geneve, GRE and IP in IP.
- * Frames come from guests: nothing in them is taken for granted.
+ * Finds TCP, UDP, SCTP and GRE after Ethernet, VLAN tags, MPLS labels, IPv4 and
+ * IPv6 with extension headers, and inside VXLAN, Geneve, GRE and IP in IP.
+ * Frames come from guests and are not trusted.
  */
 #ifndef CHARDEV_AF_PACKET_HEADERS_H
 #define CHARDEV_AF_PACKET_HEADERS_H
@@ -13,15 +13,15 @@
 #define AF_PACKET_HEADERS_MAX 8
 
 /*
- * @proto: IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, or IPPROTO_GRE if that has
- *     a checksum
- * @whole: all of what the checksum is about is in the frame
- * @start: where the header starts, in bytes from the start of the frame
- * @len: length of header and payload in bytes, without padding; no more than
- *     there is
- * @src, @dst, @addr_len: where the addresses of the pseudo header are, the
- *     last destination if there is a route, and the length of each in bytes;
- *     all 0 for GRE and SCTP, which don't have that
+ * @proto: IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, or IPPROTO_GRE with the
+ *     checksum bit set
+ * @whole: the frame contains everything that the checksum covers
+ * @start: offset of the header in the frame, in bytes
+ * @len: length of header and payload in bytes, without padding; never exceeds
+ *     the frame
+ * @src, @dst, @addr_len: offsets and length in bytes of the addresses in the
+ *     pseudo header, with the final destination if there is a routing header;
+ *     all 0 for GRE and SCTP, which don't use a pseudo header
  */
 typedef struct AfPacketHeader {
     uint8_t proto;
@@ -34,8 +34,9 @@ typedef struct AfPacketHeader {
 } AfPacketHeader;
 
 /*
- * @outer_proto, @outer_start: what the first IP header carries, and where that
- *     starts; -1 and 0 if there is no IP header, or no start of its payload
+ * @outer_proto, @outer_start: protocol and offset of the payload of the
+ *     outermost IP header; -1 and 0 if there is no IP header, or if the frame
+ *     lacks the start of its payload
  * @n, @header: headers with a checksum, from the outermost to the innermost
  */
 typedef struct AfPacketHeaders {
@@ -47,12 +48,12 @@ typedef struct AfPacketHeaders {
 
 /**
  * af_packet_headers_find:
- * @headers: set to what there is
+ * @headers: set to the headers that were found
  * @frame: a frame
  * @len: its length in bytes
  *
- * Each header is in the frame up to its checksum at least.  What is nested
- * more than AF_PACKET_HEADERS_MAX times is not looked for.
+ * The frame contains each header that is found at least up to its checksum.
+ * No more than AF_PACKET_HEADERS_MAX headers are found.
  */
 void af_packet_headers_find(AfPacketHeaders *headers, const uint8_t *frame,
                             size_t len);

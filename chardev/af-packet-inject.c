@@ -1,5 +1,5 @@
 /*
- * Inject: records as frames through an AF_PACKET socket
+ * Inject: send records as frames through an AF_PACKET socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -16,8 +16,8 @@
 #include "af-packet-txq.h"
 
 #define QUEUE_MAX_BYTES (4 * MiB)
-#define SNDBUF_MAX_BYTES (8 * MiB) /* for what is on its way */
-#define QUEUE_ROOM_BYTES (2 * MiB) /* a writer that waits may go on */
+#define SNDBUF_MAX_BYTES (8 * MiB) /* for frames in flight */
+#define QUEUE_ROOM_BYTES (2 * MiB) /* level at which a writer may continue */
 #define FLUSH_BUDGET 64 /* frames */
 
 /* In microseconds */
@@ -29,12 +29,12 @@ struct AfPacketInject {
     AfPacketSplitter splitter;
     AfPacketTxq txq;
     AfPacketDepartures departures;
-    bool writer_waits;       /* for room, so that nothing is dropped */
+    bool writer_waits;       /* for room: don't drop frames */
     bool wait_for_room;      /* EAGAIN: retry on POLLOUT */
     bool wait_for_qdisc;     /* ENOBUFS: retry on a departure */
-    int64_t flush_at;        /* 0 if there is no such time */
+    int64_t flush_at;        /* 0 if no flush is scheduled */
     bool no_carrier;
-    int64_t carrier_poll_at;   /* when to poll it again */
+    int64_t carrier_poll_at;   /* when to poll the carrier again */
 };
 
 #define MUST_WAIT 1
@@ -44,7 +44,7 @@ static int send_now(AfPacketInject *inj, const uint8_t *data, size_t len)
     int err = af_packet_socket_send(inj->port->fd, data, len);
 
     if (err == -ENETDOWN) {
-        /* It may have been the pending error of a link that is up again */
+        /* May have been a pending error from before the link came up again */
         err = af_packet_socket_send(inj->port->fd, data, len);
     }
     return err;
@@ -55,7 +55,7 @@ static bool is_refusal(int err)
     return err == -ENOBUFS || err == -ENOMEM;
 }
 
-/* Returns: false if none of our frames is in flight. */
+/* Returns: false if none of the socket's frames is in flight. */
 static bool wait_for_departure(AfPacketInject *inj)
 {
     const int fd = inj->port->fd;
@@ -64,17 +64,17 @@ static bool wait_for_departure(AfPacketInject *inj)
         return false;
     }
     af_packet_departures_watch(&inj->departures);
-    /* The last one may just have left */
+    /* The last frame may have left before the watch was armed */
     return af_packet_socket_has_in_flight(fd);
 }
 
 /*
- * The queueing discipline may refuse a frame because it is full; but a policy
- * that drops this very frame, or one that can't ever take a frame of this
- * length, looks the same, as does a peer of a smaller MTU.  As long as our
- * frames are in flight, it may be full of these.  Once there are none, a
- * single attempt decides: if they have left since the first one, which may
- * itself have made them leave, it succeeds.
+ * The queueing discipline may refuse a frame because it is full.  A policy that
+ * drops this particular frame, a queue that can never hold a frame of this
+ * length, or a peer with a smaller MTU cause the same error, however.  While
+ * frames of this socket are in flight, assume that the queue is full of them.
+ * Once none are, one more attempt decides: it succeeds if the frames have left
+ * since the first attempt, which may itself have caused them to leave.
  *
  * Returns: 0, a negative errno, or MUST_WAIT until another frame has left.
  */
@@ -105,7 +105,7 @@ static void count_sent(AfPacketInject *inj, size_t len)
     }
 }
 
-/* Its loss is not signalled: poll it now and then, while frames are sent. */
+/* Loss of carrier is not signalled, so poll it while frames are sent. */
 static void poll_carrier(AfPacketInject *inj)
 {
     int64_t now = g_get_monotonic_time();
@@ -117,8 +117,8 @@ static void poll_carrier(AfPacketInject *inj)
 }
 
 /*
- * A super-frame of a tunnel is described by its innermost headers, and no
- * interface accepts that: a vnet header can't describe an inner header.
+ * The vnet header of a tunneled super-frame refers to its innermost headers,
+ * but no interface accepts this: vnet headers can't describe inner headers.
  */
 static bool is_tunnel_gso(const AfPacketInject *inj, const uint8_t *data,
                           size_t len)
@@ -191,7 +191,7 @@ static bool send_frame(AfPacketInject *inj, const uint8_t *data, size_t len)
     return true;
 }
 
-/* Decide when to retry at the latest. */
+/* Set the latest time to retry. */
 static void schedule_flush(AfPacketInject *inj)
 {
     inj->flush_at = inj->wait_for_qdisc ?
@@ -210,7 +210,7 @@ static void enqueue(AfPacketInject *inj, const uint8_t *data, size_t len)
     }
 }
 
-/* Send a frame, unless others wait or it has to wait itself. */
+/* Send a frame, or queue it if the queue is not empty or it has to wait. */
 static void send_or_enqueue(AfPacketInject *inj, const struct iovec *payload)
 {
     if (payload->iov_len < inj->port->vnet_hdr_len + ETH_HLEN) {
@@ -228,10 +228,10 @@ static void send_or_enqueue(AfPacketInject *inj, const struct iovec *payload)
 }
 
 /*
- * Whatever length the next record will turn out to have.  Once it has begun,
- * its room stays.
+ * The length of the next record is not known yet, so require room for the
+ * longest one.  A record that has begun keeps its room.
  */
-static bool takes_record(const AfPacketInject *inj)
+static bool accepts_record(const AfPacketInject *inj)
 {
     return !inj->writer_waits ||
            af_packet_txq_fits(&inj->txq, AF_PACKET_RECORD_MAX);
@@ -244,7 +244,7 @@ bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
     int ret = 0;
 
     poll_carrier(inj);
-    while (takes_record(inj) &&
+    while (accepts_record(inj) &&
            (ret = af_packet_splitter_next(&inj->splitter, in, &payload,
                                           errp)) > 0) {
         send_or_enqueue(inj, &payload);
@@ -322,7 +322,7 @@ AfPacketInject *af_packet_inject_new(AfPacketPort *port)
     af_packet_socket_limit_sndbuf(port->state, SNDBUF_MAX_BYTES);
     ret = af_packet_socket_reject_all(port->state);
     if (ret < 0) {
-        warn_report("chardev '%s': can't keep the socket on %s from receiving "
+        warn_report("chardev '%s': can't stop the socket on %s from receiving "
                     "frames: %s; they fill its receive buffer", port->label,
                     af_packet_port_ifname(port), strerror(-ret));
     }

@@ -1,10 +1,10 @@
 /*
- * Inject: records as frames through an AF_PACKET socket
+ * Inject: send records as frames through an AF_PACKET socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Frames that the interface does not take now wait in a bounded queue.
- * Never blocks.  Not locked.
+ * Frames that the interface does not accept wait in a bounded queue.  Never
+ * blocks.  Not thread-safe.
  */
 #ifndef CHARDEV_AF_PACKET_INJECT_H
 #define CHARDEV_AF_PACKET_INJECT_H
@@ -15,9 +15,9 @@ typedef struct AfPacketInject AfPacketInject;
 
 /**
  * af_packet_inject_new:
- * @port: the port, which has to outlive the inject
+ * @port: the port, which must outlive the inject
  *
- * Returns: the inject, to be stopped, then freed.
+ * Returns: the inject; stop it, then free it.
  */
 AfPacketInject *af_packet_inject_new(AfPacketPort *port);
 
@@ -25,7 +25,7 @@ AfPacketInject *af_packet_inject_new(AfPacketPort *port);
  * af_packet_inject_stop:
  * @inj: the inject
  *
- * Send no more.  Frames that wait are counted as lost.
+ * Stop sending.  Queued frames are counted as lost.
  */
 void af_packet_inject_stop(AfPacketInject *inj);
 
@@ -38,13 +38,13 @@ void af_packet_inject_free(AfPacketInject *inj);
 /**
  * af_packet_inject_write:
  * @inj: the inject
- * @in: bytes of the stream; advanced past those that were taken, which are
- *     all unless the writer waits for room
- * @errp: set if they can't be a stream of records
+ * @in: bytes of the stream; advanced past the consumed ones, which are all
+ *     unless the writer waits for room
+ * @errp: set if the bytes are not a valid stream of records
  *
- * Send, queue or drop the frames whose records are complete now.
+ * Send, queue or drop each frame whose record is complete.
  *
- * Returns: false if the stream is broken; the rest of it is meaningless.
+ * Returns: false if the stream is invalid; ignore the rest of it.
  */
 bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
                             Error **errp);
@@ -54,8 +54,8 @@ bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
  * @inj: the inject
  * @waits: whether the writer waits for room
  *
- * For a writer that does, no frame is dropped because the queue is full: as
- * long as there is no room for the longest one, no record is begun.
+ * If it does, no frame is dropped because of a full queue: no new record is
+ * accepted unless there is room for the longest frame.
  */
 void af_packet_inject_set_writer_waits(AfPacketInject *inj, bool waits);
 
@@ -63,8 +63,8 @@ void af_packet_inject_set_writer_waits(AfPacketInject *inj, bool waits);
  * af_packet_inject_has_room:
  * @inj: the inject
  *
- * Returns: whether a writer that waits for room should go on: when the queue
- * is half empty, so that it doesn't wake up for each frame.
+ * Returns: whether a writer that waits for room should continue.  The queue
+ * must be half empty, so that the writer does not wake up for each frame.
  */
 bool af_packet_inject_has_room(const AfPacketInject *inj);
 
@@ -72,7 +72,7 @@ bool af_packet_inject_has_room(const AfPacketInject *inj);
  * af_packet_inject_flush:
  * @inj: the inject
  *
- * Send what waits, as much as the interface takes, within a budget.
+ * Send queued frames until the interface refuses one or the budget is used up.
  */
 void af_packet_inject_flush(AfPacketInject *inj);
 
@@ -88,7 +88,8 @@ bool af_packet_inject_waits_for_room(const AfPacketInject *inj);
  * af_packet_inject_departures_fd:
  * @inj: the inject
  *
- * Returns: what becomes readable when to flush, too; -1 if there is none.
+ * Returns: a file descriptor that becomes readable when it is time to flush;
+ * -1 if there is none.
  */
 int af_packet_inject_departures_fd(const AfPacketInject *inj);
 
@@ -96,8 +97,8 @@ int af_packet_inject_departures_fd(const AfPacketInject *inj);
  * af_packet_inject_flush_at:
  * @inj: the inject
  *
- * Returns: when to flush, in microseconds of g_get_monotonic_time(); 0 if
- * there is no such time.
+ * Returns: the time to flush in microseconds of g_get_monotonic_time(); 0 if
+ * no flush is scheduled.
  */
 int64_t af_packet_inject_flush_at(const AfPacketInject *inj);
 
@@ -105,7 +106,7 @@ int64_t af_packet_inject_flush_at(const AfPacketInject *inj);
  * af_packet_inject_drop_partial:
  * @inj: the inject
  *
- * Drop a record that has been written partly.
+ * Drop a partially written record.
  */
 void af_packet_inject_drop_partial(AfPacketInject *inj);
 
@@ -113,7 +114,7 @@ void af_packet_inject_drop_partial(AfPacketInject *inj);
  * af_packet_inject_update_stats:
  * @inj: the inject
  *
- * Set the port's counters of what waits.
+ * Update the port's queue counters.
  */
 void af_packet_inject_update_stats(AfPacketInject *inj);
 

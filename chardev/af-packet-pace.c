@@ -1,5 +1,5 @@
 /*
- * When to receive frames: at once, or after a short rest
+ * Receive moderation: whether to receive frames at once or after a short rest
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,12 +9,12 @@
 #include "af-packet-pace.h"
 
 #define REST_NS (100 * SCALE_US)
-#define FRAMES_PER_REST 5 /* or more make a rest worthwhile */
+#define FRAMES_PER_REST 5 /* minimum that makes a rest worthwhile */
 
 void af_packet_pace_init(AfPacketPace *pace)
 {
     *pace = (AfPacketPace) {
-        /* main loops count in milliseconds, timerfds in nanoseconds */
+        /* main loop timeouts only have millisecond resolution */
         .timer_fd = timerfd_create(CLOCK_MONOTONIC,
                                    TFD_CLOEXEC | TFD_NONBLOCK),
         .since = get_clock(),
@@ -28,7 +28,7 @@ void af_packet_pace_destroy(AfPacketPace *pace)
     }
 }
 
-/* To set the timer also makes it unreadable, until it expires */
+/* Setting the timer also makes it unreadable until it expires. */
 static bool set_timer(AfPacketPace *pace)
 {
     struct itimerspec rest = { .it_value.tv_nsec = REST_NS };
@@ -44,7 +44,7 @@ void af_packet_pace_update(AfPacketPace *pace)
 
     pace->resting = false;
     if (elapsed < REST_NS) {
-        return; /* too short to decide */
+        return; /* measured for too short a time */
     }
     dense = pace->n_frames * (int64_t)REST_NS >= FRAMES_PER_REST * elapsed;
     pace->since = now;

@@ -1,5 +1,5 @@
 /*
- * What both directions of an AF_PACKET channel share
+ * State shared by both directions of an AF_PACKET channel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -8,10 +8,10 @@
 #include "qemu/bswap.h"
 #include "af-packet-record.h"
 
-uint8_t *af_packet_record_put_head(uint8_t *payload, size_t len,
-                                   size_t vnet_hdr_len)
+uint8_t *af_packet_record_put_hdr(uint8_t *payload, size_t len,
+                                  size_t vnet_hdr_len)
 {
-    uint8_t *head = payload - af_packet_record_head_len(vnet_hdr_len);
+    uint8_t *head = payload - af_packet_record_hdr_len(vnet_hdr_len);
 
     assert(len <= AF_PACKET_RECORD_MAX);
     stl_be_p(head, len);
@@ -21,7 +21,7 @@ uint8_t *af_packet_record_put_head(uint8_t *payload, size_t len,
     return head;
 }
 
-/* The word number @i of the head; ldl_be_p() would extend its sign */
+/* Word @i of the record's header; ldl_be_p() would sign-extend it */
 static uint32_t splitter_head_word(const AfPacketSplitter *sp, int i)
 {
     return ldl_be_p(sp->head + i * sizeof(uint32_t));
@@ -34,8 +34,8 @@ static void splitter_advance(struct iovec *in, size_t len)
 }
 
 /*
- * Take what is missing of @have out of @want bytes at @dst from @in.
- * Returns: true once all of them are there.
+ * Complete the @want bytes at @dst, of which @have are there, from @in.
+ * Returns: true once they are complete.
  */
 static bool splitter_gather(uint8_t *dst, size_t *have, size_t want,
                             struct iovec *in)
@@ -48,14 +48,14 @@ static bool splitter_gather(uint8_t *dst, size_t *have, size_t want,
     return *have == want;
 }
 
-/* Is what the record states about itself possible? */
+/* Check that the lengths in the record's header are valid. */
 static bool splitter_check_head(const AfPacketSplitter *sp, Error **errp)
 {
     size_t len = splitter_head_word(sp, 0);
     size_t stated;
 
     if (len > AF_PACKET_RECORD_MAX) {
-        error_setg(errp, "record length %zu is above the limit of %d: not "
+        error_setg(errp, "record length %zu exceeds the limit of %d: not "
                    "a packet stream%s", len, AF_PACKET_RECORD_MAX,
                    sp->vnet_hdr_len ? "" : ", or one with vnet headers");
         return false;
@@ -67,8 +67,8 @@ static bool splitter_check_head(const AfPacketSplitter *sp, Error **errp)
     stated = splitter_head_word(sp, 1);
     if (stated && stated != sp->vnet_hdr_len) {
         error_setg(errp, "record states a vnet header of %zu bytes, the "
-                   "socket has %zu: set 'vnet_hdr_support' of the filter and "
-                   "PACKET_VNET_HDR_SZ of the socket alike",
+                   "socket has %zu: 'vnet_hdr_support' of the filter must "
+                   "match PACKET_VNET_HDR_SZ of the socket",
                    stated, sp->vnet_hdr_len);
         return false;
     }
@@ -78,7 +78,7 @@ static bool splitter_check_head(const AfPacketSplitter *sp, Error **errp)
 int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
                             struct iovec *payload, Error **errp)
 {
-    size_t head_len = af_packet_record_head_len(sp->vnet_hdr_len);
+    size_t head_len = af_packet_record_hdr_len(sp->vnet_hdr_len);
     size_t len;
 
     if (sp->head_have < head_len) {

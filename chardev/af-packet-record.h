@@ -3,11 +3,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The framing that net_fill_rstate() reads, so that of filter-mirror,
+ * This is the format that net_fill_rstate() reads, as used by filter-mirror,
  * filter-redirector, colo-compare and -netdev stream/socket:
  *
  *   be32   length of the payload
- *   be32   length of the vnet header, only in the vnet form
+ *   be32   length of the vnet header, only in the vnet format
  *   bytes  payload: the vnet header, if any, then the frame
  */
 #ifndef CHARDEV_AF_PACKET_RECORD_H
@@ -15,65 +15,65 @@
 
 #include "net/net.h"
 
-/* The most that readers of records accept as payload, in bytes */
+/* Maximum length of a payload that readers accept, in bytes */
 #define AF_PACKET_RECORD_MAX NET_BUFSIZE
 
-/* The most that stands before a payload, in bytes */
-#define AF_PACKET_RECORD_HEAD_MAX (2 * sizeof(uint32_t))
+/* Maximum length of a record's header, in bytes */
+#define AF_PACKET_RECORD_HDR_MAX (2 * sizeof(uint32_t))
 
 /**
- * af_packet_record_head_len:
- * @vnet_hdr_len: length of the vnet header in bytes, 0 for the plain form
+ * af_packet_record_hdr_len:
+ * @vnet_hdr_len: length of the vnet header in bytes, 0 for the plain format
  *
- * Returns: how many bytes stand before the payload of a record.
+ * Returns: the length of a record's header in bytes.
  */
-static inline size_t af_packet_record_head_len(size_t vnet_hdr_len)
+static inline size_t af_packet_record_hdr_len(size_t vnet_hdr_len)
 {
-    return vnet_hdr_len ? AF_PACKET_RECORD_HEAD_MAX : sizeof(uint32_t);
+    return vnet_hdr_len ? AF_PACKET_RECORD_HDR_MAX : sizeof(uint32_t);
 }
 
 /**
- * af_packet_record_put_head:
- * @payload: the payload, with af_packet_record_head_len() bytes of room
- *     before it
+ * af_packet_record_put_hdr:
+ * @payload: the payload, preceded by af_packet_record_hdr_len() bytes of
+ *     headroom
  * @len: length of the payload in bytes, at most AF_PACKET_RECORD_MAX
- * @vnet_hdr_len: length of the vnet header in bytes, 0 for the plain form
+ * @vnet_hdr_len: length of the vnet header in bytes, 0 for the plain format
  *
- * Make a record of a payload, in place.
+ * Prepend the header of a record to a payload.
  *
  * Returns: the start of the record.
  */
-uint8_t *af_packet_record_put_head(uint8_t *payload, size_t len,
-                                   size_t vnet_hdr_len);
+uint8_t *af_packet_record_put_hdr(uint8_t *payload, size_t len,
+                                  size_t vnet_hdr_len);
 
 /*
- * Splits a stream of records into payloads.  Zero-initialize it, set
- * @vnet_hdr_len; free with af_packet_splitter_reset().
+ * Splits a stream of records into payloads.  To use it, set @vnet_hdr_len and
+ * zero the other fields; free it with af_packet_splitter_reset().
  */
 typedef struct AfPacketSplitter {
-    size_t vnet_hdr_len;  /* what records must state, 0 for the plain form */
-    uint8_t head[AF_PACKET_RECORD_HEAD_MAX];
-    size_t head_have;     /* bytes of head that have come in */
-    uint8_t *partial;     /* a payload that comes in pieces, or NULL */
-    size_t partial_have;  /* bytes of it that have come in */
+    size_t vnet_hdr_len;  /* expected in records, 0 for the plain format */
+    uint8_t head[AF_PACKET_RECORD_HDR_MAX];
+    size_t head_have;     /* bytes of head received so far */
+    uint8_t *partial;     /* buffer for a fragmented payload, or NULL */
+    size_t partial_have;  /* bytes of partial received so far */
 } AfPacketSplitter;
 
 /**
  * af_packet_splitter_next:
  * @sp: the splitter
- * @in: bytes of the stream; advanced past what was used
- * @payload: set to the next payload, valid until the next call or until
- *     the memory behind @in goes
- * @errp: set when the stream can't be a stream of records, or when a record
- *     states another vnet header length than @sp has (0 is taken for
- *     "unstated": it is what filter-redirector states on a netdev that has
- *     no vnet headers)
+ * @in: bytes of the stream; advanced past the consumed ones
+ * @payload: set to the next payload, valid until the next call or until the
+ *     memory of @in is freed
+ * @errp: set if this is not a stream of records, or if a record states a
+ *     vnet header length different from that of @sp (0 is accepted as
+ *     "unspecified", because filter-redirector states it for a netdev without
+ *     vnet headers)
  *
- * Take the next payload from the stream.  A payload that is all in @in is
- * not copied.
+ * Take the next payload from the stream.  A payload that is contiguous in @in
+ * is not copied.
  *
- * Returns: 1 with a payload; 0 when @in is used up; -1 on error, after
- * which the rest of the stream means nothing.
+ * Returns: 1 with a payload; 0 when @in is used up; -1 on error, after which
+ * the rest of the stream must be ignored.
  */
 int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
                             struct iovec *payload, Error **errp);
@@ -82,9 +82,9 @@ int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
  * af_packet_splitter_reset:
  * @sp: the splitter
  *
- * Forget a record that has come in partly; the next byte starts a record.
+ * Drop a partially received record; the next byte starts a new one.
  *
- * Returns: true if there was one to forget.
+ * Returns: true if a record was dropped.
  */
 bool af_packet_splitter_reset(AfPacketSplitter *sp);
 

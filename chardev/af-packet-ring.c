@@ -1,10 +1,10 @@
 /*
- * A ring of frames that an AF_PACKET socket shares with the kernel
+ * Receive ring of an AF_PACKET socket, shared with the kernel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Behaviour of the kernel is as read in net/packet/af_packet.c and seen on
- * Linux 6.18, unless another version is named.
+ * The kernel's behavior is described as in net/packet/af_packet.c of Linux 6.18
+ * and as tested there, unless another version is named.
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
@@ -13,7 +13,7 @@
 #include "qemu/units.h"
 #include "af-packet-ring.h"
 
-/* A slot holds a frame of 1518 bytes; 8118 of them can wait. */
+/* Each of the 8118 slots holds a frame of up to 1518 bytes. */
 #define SLOT_SIZE (99 * TPACKET_ALIGNMENT)
 #define BLOCK_SIZE (64 * KiB)
 #define N_BLOCKS 198
@@ -23,8 +23,8 @@
 
 struct AfPacketRing {
     int fd;
-    uint8_t *mem;          /* NULL once it is stopped */
-    unsigned slot;         /* the next to be taken */
+    uint8_t *mem;          /* NULL once stopped */
+    unsigned slot;         /* the next slot */
     uint8_t slot_copy[AF_PACKET_RX_HEADROOM + SLOT_SIZE];
 };
 
@@ -49,8 +49,8 @@ void af_packet_ring_advance(AfPacketRing *ring)
  * Copying is cheaper than holding the slot: poll() reports the socket as
  * readable until its newest slot has been returned.
  *
- * Whoever has a duplicate of the socket can write to the slot, at any moment:
- * each field is read once, and can have any value.
+ * Another process with a duplicate of the socket can write to the slot at any
+ * time, so read each field only once, and do not trust its value.
  */
 void af_packet_ring_copy(AfPacketRing *ring, uint32_t status,
                          AfPacketRxFrame *frame)
@@ -97,7 +97,7 @@ static bool ring_allocate(AfPacketState *state)
 
     return af_packet_state_set(state, SOL_PACKET, PACKET_VERSION,
                                TPACKET_V2) == 0 &&
-           /* Any value but 0: frames that are longer than a slot are kept */
+           /* Nonzero: queue frames that are longer than a slot */
            af_packet_state_set(state, SOL_PACKET, PACKET_COPY_THRESH,
                                1) == 0 &&
            setsockopt(af_packet_state_fd(state), SOL_PACKET, PACKET_RX_RING,
@@ -132,7 +132,7 @@ AfPacketRing *af_packet_ring_new(AfPacketState *state)
         ring_deallocate(fd);
         return NULL;
     }
-    /* A child that has it mapped would keep it from being removed */
+    /* The kernel can't remove a ring that a child process still has mapped */
     qemu_madvise(mem, RING_SIZE, QEMU_MADV_DONTFORK);
 
     ring = g_new0(AfPacketRing, 1);

@@ -1,11 +1,11 @@
 /*
- * A ring of frames that an AF_PACKET socket shares with the kernel
+ * Receive ring of an AF_PACKET socket, shared with the kernel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Each frame has a slot, in the order of arrival (TPACKET_V2).  A frame that
- * is too long for its slot is in the socket's receive queue, and the slot only
- * has its start.
+ * Each frame uses a slot, in order of arrival (TPACKET_V2).  If a frame is too
+ * long, its slot contains only the start, and the whole frame is in the
+ * socket's receive queue.
  */
 #ifndef CHARDEV_AF_PACKET_RING_H
 #define CHARDEV_AF_PACKET_RING_H
@@ -16,19 +16,20 @@ typedef struct AfPacketRing AfPacketRing;
 
 /**
  * af_packet_ring_new:
- * @state: of a packet socket without a ring and without vnet headers
+ * @state: state of a packet socket without a ring and without vnet headers
  *
- * The kernel discards what waits in the socket.
+ * Set up a ring.  The kernel discards the frames in the socket's receive queue.
  *
- * Returns: the ring; NULL if the kernel gives none.
+ * Returns: the ring; NULL if the kernel does not provide one.
  */
 AfPacketRing *af_packet_ring_new(AfPacketState *state);
 
 /**
  * af_packet_ring_can_start:
- * @state: of a packet socket
+ * @state: state of a packet socket
  *
- * Returns: false if the opener has reserved a part of each slot.
+ * Returns: false if the opener has set PACKET_RESERVE, which uses part of each
+ * slot.
  */
 bool af_packet_ring_can_start(const AfPacketState *state);
 
@@ -36,8 +37,8 @@ bool af_packet_ring_can_start(const AfPacketState *state);
  * af_packet_ring_status:
  * @ring: the ring
  *
- * Returns: the TP_STATUS_* bits of the next slot; there is a frame only if
- * TP_STATUS_USER is among them.  With TP_STATUS_COPY, all of it is in the
+ * Returns: the TP_STATUS_* bits of the next slot.  The slot contains a frame
+ * only with TP_STATUS_USER; with TP_STATUS_COPY, the whole frame is in the
  * receive queue.
  */
 uint32_t af_packet_ring_status(const AfPacketRing *ring);
@@ -45,8 +46,8 @@ uint32_t af_packet_ring_status(const AfPacketRing *ring);
 /**
  * af_packet_ring_copy:
  * @ring: the ring
- * @status: of its next slot
- * @frame: set to what is in there; valid until the next call
+ * @status: status of its next slot
+ * @frame: set to a copy of the frame in the slot; valid until the next call
  */
 void af_packet_ring_copy(AfPacketRing *ring, uint32_t status,
                          AfPacketRxFrame *frame);
@@ -63,9 +64,9 @@ void af_packet_ring_advance(AfPacketRing *ring);
  * af_packet_ring_stop:
  * @ring: the ring
  *
- * Remove it from the socket, with all frames in it.
+ * Remove the ring from the socket, with all frames in it.
  *
- * Returns: the number of these.
+ * Returns: the number of frames that were in it.
  */
 size_t af_packet_ring_stop(AfPacketRing *ring);
 

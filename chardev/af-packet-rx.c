@@ -1,10 +1,10 @@
 /*
- * Receiving the frames of an AF_PACKET socket
+ * Receiver of frames from an AF_PACKET socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Behaviour of the kernel is as read in net/packet/af_packet.c and seen on
- * Linux 6.18, unless another version is named.
+ * The kernel's behavior is described as in net/packet/af_packet.c of Linux 6.18
+ * and as tested there, unless another version is named.
  */
 #include "qemu/osdep.h"
 #include "qemu/queue.h"
@@ -18,8 +18,8 @@
 #define BATCH 8
 
 /*
- * Whatever net.core.rmem_default and rmem_max say: with the ring, room for
- * BATCH frames and one frame more than SO_RCVBUF, it is 16 MiB in all.
+ * Limits that hold regardless of net.core.rmem_default and rmem_max: the total
+ * is 16 MiB, including the ring, the batch, and one frame more than SO_RCVBUF.
  */
 #define QUEUE_SIZE_MAX (2 * MiB)
 #define EARLY_SIZE_MAX (512 * KiB)
@@ -32,13 +32,13 @@
 #define SOCK_RCVBUF_LOCK 2
 #endif
 
-/* Time stamps that the opener asked for come before the auxdata */
+/* Timestamps that the opener requested precede the auxdata */
 typedef union Control {
     struct cmsghdr align;
     uint8_t buf[CMSG_SPACE(sizeof(struct tpacket_auxdata)) + 256];
 } Control;
 
-/* A frame that had been received before there was a ring */
+/* A frame that was received before the ring was set up */
 typedef struct EarlyFrame {
     QSIMPLEQ_ENTRY(EarlyFrame) next;
     AfPacketRxFrame frame;
@@ -51,16 +51,16 @@ struct AfPacketRx {
     size_t max;
 
     QSIMPLEQ_HEAD(, EarlyFrame) early;
-    EarlyFrame *early_taken;
+    EarlyFrame *early_current;
 
-    AfPacketRing *ring;    /* NULL if there is none */
+    AfPacketRing *ring;    /* NULL without a ring */
 
     unsigned batch_next;
     unsigned batch_len;
     struct mmsghdr msgs[BATCH];
     struct iovec iovs[BATCH];
     Control controls[BATCH];
-    uint8_t *buf;          /* BATCH times room and frame */
+    uint8_t *buf;          /* BATCH frames with headroom */
 };
 
 /*
@@ -86,7 +86,7 @@ static void parse_auxdata(struct cmsghdr *cmsg, AfPacketRxInfo *info)
                           aux.tp_vlan_tci);
 }
 
-/* Returns: how many frames there are now, or a negative errno. */
+/* Returns: the number of frames received, or a negative errno. */
 static int batch_fill(AfPacketRx *rx)
 {
     unsigned i;
@@ -152,8 +152,8 @@ static int get_int(int fd, int option)
 }
 
 /*
- * Learn what any socket has as SO_RCVBUF at first (net.core.rmem_default),
- * and what it gets when it asks for QUEUE_SIZE_MAX (net.core.rmem_max).
+ * Find out the initial SO_RCVBUF of a socket (net.core.rmem_default), and the
+ * value after requesting QUEUE_SIZE_MAX (limited by net.core.rmem_max).
  */
 static void queue_limits(int *initial, int *most)
 {
@@ -177,7 +177,7 @@ static bool rcvbuf_is_set(const AfPacketRx *rx, int initial)
                       lock & SOCK_RCVBUF_LOCK;
 }
 
-/* Make the queue as long as allowed. */
+/* Make the receive queue as long as allowed. */
 static void queue_resize(AfPacketRx *rx, int most)
 {
     int rcvbuf = get_int(rx->fd, SO_RCVBUF);
@@ -204,7 +204,7 @@ static int ring_next(AfPacketRx *rx, AfPacketRxFrame *frame)
         if (ret < 0) {
             return ret;
         }
-        /* It is never shortened, and before 5.17 its auxdata is not set */
+        /* Not truncated; before Linux 5.17, its auxdata is not initialized */
         frame->info.filtered = false;
     }
     if (!ret) {
@@ -215,10 +215,10 @@ static int ring_next(AfPacketRx *rx, AfPacketRxFrame *frame)
 }
 
 /*
- * Frames that have arrived before: to set up a ring discards them.
+ * Frames that arrived early: setting up a ring would discard them
  */
 
-/* Returns: how many bytes it takes. */
+/* Returns: the memory that the frame uses, in bytes. */
 static size_t early_push(AfPacketRx *rx, const AfPacketRxFrame *frame)
 {
     size_t len = MIN(frame->len, rx->max);
@@ -235,8 +235,8 @@ static size_t early_push(AfPacketRx *rx, const AfPacketRxFrame *frame)
 }
 
 /*
- * A flood may never end, and more bytes may be queued than SO_RCVBUF allows
- * now.  Returns: how many frames did not fit.
+ * The size is limited because a flood may never end, and because more bytes may
+ * be queued than SO_RCVBUF allows now.  Returns: the number of frames lost.
  */
 static size_t early_collect(AfPacketRx *rx)
 {
@@ -253,7 +253,7 @@ static size_t early_collect(AfPacketRx *rx)
         if (ret > 0) {
             size += early_push(rx, &frame);
         } else {
-            size += sizeof(EarlyFrame); /* it comes again if it lasts */
+            size += sizeof(EarlyFrame); /* ignored; a lasting error recurs */
         }
     }
     return af_packet_socket_discard(rx->fd);
@@ -261,23 +261,23 @@ static size_t early_collect(AfPacketRx *rx)
 
 static int early_next(AfPacketRx *rx, AfPacketRxFrame *frame)
 {
-    g_clear_pointer(&rx->early_taken, g_free);
-    rx->early_taken = QSIMPLEQ_FIRST(&rx->early);
-    if (!rx->early_taken) {
+    g_clear_pointer(&rx->early_current, g_free);
+    rx->early_current = QSIMPLEQ_FIRST(&rx->early);
+    if (!rx->early_current) {
         return 0;
     }
     QSIMPLEQ_REMOVE_HEAD(&rx->early, next);
-    *frame = rx->early_taken->frame;
+    *frame = rx->early_current->frame;
     return 1;
 }
 
 /*
- * All together
+ * The receiver
  */
 
 /*
- * No ring with vnet headers: when Linux can't make that of a frame, as any
- * guest can cause, it does not release the slot that it had reserved, and
+ * Don't use a ring with vnet headers: if Linux can't generate the header for a
+ * frame, which any guest can cause, it does not release the reserved slot, and
  * drops all later frames (since 5.6, seen in 6.18; not in 6.1.189, 6.12.112
  * and 7.3).
  */

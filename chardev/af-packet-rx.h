@@ -1,17 +1,17 @@
 /*
- * Receiving the frames of an AF_PACKET socket
+ * Receiver of frames from an AF_PACKET socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Frames of up to 1518 bytes wait in a ring that the kernel shares with QEMU
- * (TPACKET_V2): no system call is needed to take them, and thousands can wait.
- * Longer ones wait in the socket's receive queue (SO_RCVBUF), from which they
- * are received in batches.  The order of all frames is kept.
+ * The kernel queues frames of up to 1518 bytes in a ring shared with QEMU
+ * (TPACKET_V2), which holds thousands of frames and needs no system call to
+ * read.  Longer frames are queued in the socket's receive queue (SO_RCVBUF) and
+ * received in batches.  The order of all frames is preserved.
  *
- * All frames wait in the queue if the kernel provides no ring, if the socket
- * has vnet headers, or if its opener has set SO_RCVBUF.  The latter also
- * avoids a gap at the start: the kernel delivers no frames to the socket for
- * some milliseconds, while it sets up a ring.
+ * All frames use the receive queue if the kernel provides no ring, if the
+ * socket has vnet headers, or if its opener has set SO_RCVBUF.  The latter also
+ * avoids a gap at the start: while the kernel sets up a ring, it delivers no
+ * frames to the socket for some milliseconds.
  */
 #ifndef CHARDEV_AF_PACKET_RX_H
 #define CHARDEV_AF_PACKET_RX_H
@@ -28,24 +28,24 @@
 /* Bytes before a received frame that may be overwritten */
 #define AF_PACKET_RX_HEADROOM 20
 
-/* What the kernel reports beside a frame that it delivers */
+/* Metadata that the kernel provides with each frame */
 typedef struct AfPacketRxInfo {
-    bool filtered;      /* the socket's filter took the frame's end off */
-    bool no_room;       /* its end found no room in the receive queue */
+    bool filtered;      /* truncated by the socket's filter */
+    bool no_room;       /* truncated because the receive queue was full */
     bool impossible;    /* invalid ring slot: no data */
-    bool csum_not_ready; /* a checksum is left to a network card */
-    bool gso_tcp;       /* it is to be cut into segments (Linux 6.3) */
-    bool has_vlan;      /* a tag was taken out of the frame */
+    bool csum_not_ready; /* a checksum is partial (offloaded) */
+    bool gso_tcp;       /* a TCP super-frame (Linux 6.3) */
+    bool has_vlan;      /* the VLAN tag was stripped */
     uint16_t vlan_tpid;
     uint16_t vlan_tci;
 } AfPacketRxInfo;
 
 /**
  * af_packet_rx_info_set:
- * @info: set to what the other arguments say
+ * @info: set according to the other arguments
  * @status: TP_STATUS_* bits of a frame
- * @vlan_tpid: its tp_vlan_tpid
- * @vlan_tci: its tp_vlan_tci
+ * @vlan_tpid: tp_vlan_tpid of the frame
+ * @vlan_tci: tp_vlan_tci of the frame
  */
 static inline void af_packet_rx_info_set(AfPacketRxInfo *info, uint32_t status,
                                          uint16_t vlan_tpid, uint16_t vlan_tci)
@@ -60,8 +60,8 @@ static inline void af_packet_rx_info_set(AfPacketRxInfo *info, uint32_t status,
 
 /*
  * @data: the vnet header, if the socket has one, then the frame
- * @len: true length of both in bytes; not all of it is at @data if it is
- *     above @max of af_packet_rx_new(), or if @info says so
+ * @len: original length of both in bytes; @data is truncated if this exceeds
+ *     @max of af_packet_rx_new(), or as indicated by @info
  */
 typedef struct AfPacketRxFrame {
     uint8_t *data;
@@ -73,17 +73,17 @@ typedef struct AfPacketRx AfPacketRx;
 
 /**
  * af_packet_rx_new:
- * @state: of a packet socket without a ring
- * @max: the longest frame that is given whole, with its vnet header, in
- *     bytes
- * @has_vnet_hdr: whether it has vnet headers; must not change any more
- * @lost: set to the number of frames for which there was no room
+ * @state: state of a packet socket without a ring
+ * @max: maximum length of frames that are not truncated, with their vnet
+ *     headers, in bytes
+ * @has_vnet_hdr: whether the socket has vnet headers; must not change later
+ * @lost: set to the number of frames lost for lack of room
  *
- * Start to receive.  What waits in the socket already is kept, up to 512 KiB;
- * what arrives just now, while the kernel sets up a ring, can be missed.
+ * Start receiving.  Frames that are queued already are kept, up to 512 KiB;
+ * frames that arrive while the kernel sets up a ring can be missed.
  *
- * Unless SO_RCVBUF was set by the opener, it takes less than 16 MiB, ring and
- * receive queue included.
+ * Unless the opener has set SO_RCVBUF, the ring and the receive queue use less
+ * than 16 MiB in total.
  *
  * Returns: the receiver.
  */
@@ -94,16 +94,16 @@ AfPacketRx *af_packet_rx_new(AfPacketState *state, size_t max,
  * af_packet_rx_stop:
  * @rx: a receiver
  *
- * Stop receiving, and leave the socket without a ring; its state can be freed
- * then.  All that may be done with @rx after that is to free it.
+ * Stop receiving and remove the ring, so that the state of the socket can be
+ * freed.  After this, @rx must only be freed.
  *
- * Returns: how many frames had not been taken; they are lost.
+ * Returns: the number of frames that were not taken and are lost.
  */
 size_t af_packet_rx_stop(AfPacketRx *rx);
 
 /**
  * af_packet_rx_free:
- * @rx: a receiver that was stopped, or whose socket is not used again
+ * @rx: a receiver that was stopped, or whose socket is no longer used
  */
 void af_packet_rx_free(AfPacketRx *rx);
 
@@ -111,7 +111,7 @@ void af_packet_rx_free(AfPacketRx *rx);
  * af_packet_rx_has_ring:
  * @rx: a receiver
  *
- * Returns: whether frames come by a ring.
+ * Returns: whether a ring is in use.
  */
 bool af_packet_rx_has_ring(const AfPacketRx *rx);
 
@@ -119,21 +119,21 @@ bool af_packet_rx_has_ring(const AfPacketRx *rx);
  * af_packet_rx_ready:
  * @rx: a receiver
  *
- * Returns: true if there is a frame to be taken.  Otherwise poll() on the
- * socket reports when there is.
+ * Returns: true if a frame is available.  Otherwise, poll() on the socket
+ * reports when there is one.
  */
 bool af_packet_rx_ready(const AfPacketRx *rx);
 
 /**
  * af_packet_rx_next:
  * @rx: a receiver
- * @frame: set to the next frame, valid until the next call, or until @rx is
- *     freed; only stopping does not harm it
+ * @frame: set to the next frame, valid until the next call or until @rx is
+ *     freed, but not invalidated by af_packet_rx_stop()
  *
  * Never blocks.
  *
- * Returns: 1 with a frame; 0 if there is none now; a negative errno that the
- * socket had pending, after which there may be more frames.
+ * Returns: 1 with a frame; 0 if none is available; the negated pending error of
+ * the socket, after which there may be more frames.
  */
 int af_packet_rx_next(AfPacketRx *rx, AfPacketRxFrame *frame);
 

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Behaviour of the kernel is as read in net/packet/af_packet.c and seen on
- * Linux 6.18, unless another version is named.
+ * The kernel's behavior is described as in net/packet/af_packet.c of Linux 6.18
+ * and as tested there, unless another version is named.
  */
 #include "qemu/osdep.h"
 #include <sys/ioctl.h>
@@ -34,14 +34,14 @@
 #define PACKET_VNET_HDR_SZ 24
 #endif
 
-/* Time stamps of sent frames, if the opener asked for them */
-#define TIME_STAMPS_AT_ONCE 64
+/* Maximum number of transmit timestamps to discard at once */
+#define TIMESTAMP_BUDGET 64
 
-/* The kernel counts any frame as more bytes than this against a buffer */
-#define LEAST_COST 256
+/* Lower bound for the bytes that the kernel charges to a buffer per frame */
+#define MIN_TRUESIZE 256
 
-/* Pending errors that may have to be read before the frames that wait */
-#define ERRORS_BEFORE 4
+/* Allowance for pending errors that are reported before queued frames */
+#define PENDING_ERRORS_MAX 4
 
 static int getsockopt_int(int fd, int level, int name, int fallback)
 {
@@ -60,7 +60,7 @@ static bool get_sockaddr_ll(int fd, struct sockaddr_ll *sll)
            sll->sll_family == AF_PACKET;
 }
 
-/* Returns: 0, or a negative errno, which is -ENODEV if there is none. */
+/* Returns: 0, or a negative errno; -ENODEV if there is no interface. */
 static int get_ifname(int fd, struct ifreq *ifr)
 {
     struct sockaddr_ll sll;
@@ -81,8 +81,8 @@ bool af_packet_socket_is(int fd)
 }
 
 /*
- * The kernel does not report a ring, but with one the version can't be set,
- * not even to its present value.
+ * The kernel does not report whether there is a ring, but if there is, setting
+ * PACKET_VERSION fails, even to its current value.
  */
 static bool has_ring(int fd)
 {
@@ -97,7 +97,7 @@ static bool is_reject_all(const struct sock_filter *instruction)
     return instruction->code == (BPF_RET | BPF_K) && instruction->k == 0;
 }
 
-/* Does nothing arrive at the socket, by its protocol or its filter? */
+/* Check whether the protocol or the filter of the socket rejects all frames. */
 static bool rejects_all(int fd)
 {
     struct sock_filter first;
@@ -112,7 +112,8 @@ static bool rejects_all(int fd)
 }
 
 /*
- * Can a filter that lets nothing through be attached, and be put back later?
+ * Check that a filter that rejects everything can be attached, and that the
+ * original one can be restored later.
  */
 static bool check_filter(int fd, Error **errp)
 {
@@ -126,23 +127,23 @@ static bool check_filter(int fd, Error **errp)
     }
     if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &n) < 0) {
         error_setg(errp, "'af-packet-mode=inject' requires a socket that "
-                   "receives nothing, and the filter of the fd can't be read "
-                   "to be put back later (SO_ATTACH_BPF): open and bind() the "
+                   "receives nothing, and the filter of the fd can't be saved "
+                   "and restored later (SO_ATTACH_BPF): open and bind() the "
                    "fd with protocol 0");
         return false;
     }
     return true;
 }
 
-/* Is nobody else in this QEMU using it, be it by another descriptor? */
+/* Check that no other chardev uses the socket or a duplicate of it. */
 static bool check_unused(int fd, Error **errp)
 {
     g_autofree char *user = af_packet_state_user(fd);
 
     if (user) {
         error_setg(errp, "'af-packet-mode' requires a socket of its own: the "
-                   "fd is the one of chardev '%s', or a duplicate of it; open "
-                   "another socket", user);
+                   "fd is used by chardev '%s', or is a duplicate of its fd; "
+                   "open another socket", user);
         return false;
     }
     return true;
@@ -170,14 +171,14 @@ bool af_packet_socket_check(int fd, ChardevSocketAfPacketMode mode,
     }
     if (sll.sll_ifindex < 0) {
         error_setg(errp, "'af-packet-mode' requires a socket bound to an "
-                   "interface: the one that the fd was bound to has been "
-                   "removed, open a new socket");
+                   "interface: the interface that the fd was bound to has "
+                   "been removed, open a new socket");
         return false;
     }
     if (sll.sll_hatype != ARPHRD_ETHER && sll.sll_hatype != ARPHRD_LOOPBACK) {
         error_setg(errp, "'af-packet-mode' requires an Ethernet interface: "
-                   "the fd is bound to one of link type (ARPHRD) %u, bind it "
-                   "to another", sll.sll_hatype);
+                   "the fd is bound to an interface of link type (ARPHRD) %u, "
+                   "bind it to another one", sll.sll_hatype);
         return false;
     }
     if (mode == CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE && !sll.sll_protocol) {
@@ -214,7 +215,7 @@ AfPacketLink af_packet_socket_link(int fd)
         return AF_PACKET_LINK_GONE;
     }
     if (ret < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0) {
-        return AF_PACKET_LINK_DOWN; /* renamed meanwhile; polled again */
+        return AF_PACKET_LINK_DOWN; /* renamed in between; polled again */
     }
     return ifr.ifr_flags & IFF_UP ? AF_PACKET_LINK_UP : AF_PACKET_LINK_DOWN;
 }
@@ -239,7 +240,7 @@ bool af_packet_socket_has_carrier(int fd)
         !(ifr.ifr_flags & IFF_UP) || ifr.ifr_flags & IFF_RUNNING) {
         return true;
     }
-    /* It may be dormant only, or running since just now */
+    /* It may only be dormant, or may just have become running */
     ifr.ifr_data = (void *)&link;
     return ioctl(fd, SIOCETHTOOL, &ifr) == 0 && link.data;
 }
@@ -271,7 +272,7 @@ int af_packet_socket_reject_all(AfPacketState *state)
     return ret;
 }
 
-/* Linux before 5.14 does not report whether the opener has set it. */
+/* Linux before 5.14 does not report whether the opener has set SO_SNDBUF. */
 void af_packet_socket_limit_sndbuf(AfPacketState *state, int most)
 {
     int fd = af_packet_state_fd(state);
@@ -285,18 +286,18 @@ void af_packet_socket_limit_sndbuf(AfPacketState *state, int most)
 
 size_t af_packet_socket_discard(int fd)
 {
-    char start[64]; /* with room for a vnet header: EINVAL otherwise */
+    char start[64]; /* room for a vnet header, to avoid EINVAL */
     uint32_t meminfo[SK_MEMINFO_VARS] = {};
     socklen_t len = sizeof(meminfo);
     uint32_t tries;
     size_t n = 0;
 
-    /* No more than are queued now: frames may arrive all the time */
+    /* Limit the loop to the frames queued now: others may keep arriving */
     getsockopt(fd, SOL_SOCKET, SO_MEMINFO, meminfo, &len);
-    tries = meminfo[SK_MEMINFO_RMEM_ALLOC] / LEAST_COST + ERRORS_BEFORE;
+    tries = meminfo[SK_MEMINFO_RMEM_ALLOC] / MIN_TRUESIZE + PENDING_ERRORS_MAX;
     while (tries--) {
         if (recv(fd, start, sizeof(start), MSG_DONTWAIT) >= 0 ||
-            errno == EINVAL) { /* which has cost a frame */
+            errno == EINVAL) { /* consumed a frame, too */
             n++;
         } else if (errno != ENETDOWN && errno != EINTR) {
             break;
@@ -318,7 +319,7 @@ uint32_t af_packet_socket_take_drops(int fd)
 
 int af_packet_socket_take_error(int fd)
 {
-    int err = 0, budget = TIME_STAMPS_AT_ONCE;
+    int err = 0, budget = TIMESTAMP_BUDGET;
     socklen_t len = sizeof(err);
     char byte;
 
@@ -337,8 +338,8 @@ bool af_packet_socket_has_in_flight(int fd)
 {
     int bytes;
 
-    /* While a frame is freed, some bytes are left for a moment */
-    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes >= LEAST_COST;
+    /* While a frame is being freed, a few bytes remain charged */
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes >= MIN_TRUESIZE;
 }
 
 int af_packet_socket_send(int fd, const uint8_t *buf, size_t len)

@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What QEMU asks of a packet socket that somebody else opened and bound.
- * None of it needs a privilege.  Interfaces are asked for through the socket
- * itself: its network namespace need not be QEMU's.
+ * The socket was opened and bound by another process.  None of these functions
+ * requires privileges.  They query the interface through the socket itself,
+ * because its network namespace may differ from QEMU's.
  */
 #ifndef CHARDEV_AF_PACKET_SOCKET_H
 #define CHARDEV_AF_PACKET_SOCKET_H
@@ -15,8 +15,8 @@
 
 typedef enum AfPacketLink {
     AF_PACKET_LINK_UP,
-    AF_PACKET_LINK_DOWN, /* administratively; comes back by itself */
-    AF_PACKET_LINK_GONE, /* the interface was removed; stays so */
+    AF_PACKET_LINK_DOWN, /* administratively down; may come up again */
+    AF_PACKET_LINK_GONE, /* the interface was removed; permanent */
 } AfPacketLink;
 
 /**
@@ -30,11 +30,11 @@ bool af_packet_socket_is(int fd);
 /**
  * af_packet_socket_check:
  * @fd: any file descriptor
- * @mode: what it is to be used for
- * @errp: set to what is wrong with @fd and how to mend it
+ * @mode: the intended use
+ * @errp: set to the problem with @fd and how to fix it
  *
- * Changes nothing.  A socket that is in use already, by af_packet_state_new(),
- * is refused.
+ * Does not change the socket.  A socket that is already in use (see
+ * af_packet_state_new()) is refused.
  *
  * Returns: true if a channel can use @fd in @mode.
  */
@@ -45,7 +45,7 @@ bool af_packet_socket_check(int fd, ChardevSocketAfPacketMode mode,
  * af_packet_socket_ifname:
  * @fd: a packet socket
  *
- * Returns: the present name of the interface that @fd is bound to; NULL if
+ * Returns: the current name of the interface that @fd is bound to, or NULL if
  * there is none.  Free with g_free().
  */
 char *af_packet_socket_ifname(int fd);
@@ -71,7 +71,7 @@ size_t af_packet_socket_vnet_hdr_len(int fd);
  * af_packet_socket_has_carrier:
  * @fd: a packet socket that was bound to an interface
  *
- * A change may be a second old before it shows, when there are many.
+ * With frequent changes, the result may be up to a second old.
  *
  * Returns: false if the interface is up but has no carrier.
  */
@@ -81,8 +81,7 @@ bool af_packet_socket_has_carrier(int fd);
  * af_packet_socket_mtu:
  * @fd: a packet socket that was bound to an interface
  *
- * Returns: the longest packet that the interface sends now, in bytes after the
- * Ethernet header; a negative errno on error.
+ * Returns: the current MTU of the interface in bytes, or a negative errno.
  */
 int af_packet_socket_mtu(int fd);
 
@@ -91,20 +90,21 @@ int af_packet_socket_mtu(int fd);
  * @state: state of a packet socket that passes af_packet_socket_check() for
  *     inject mode
  *
- * Make the socket receive nothing until @state is freed, and free what it has
- * received.
+ * Prevent the socket from receiving frames until @state is freed, and discard
+ * those it has received.
  *
- * Returns: 0, or a negative errno; at most SO_RCVBUF bytes are held then.
+ * Returns: 0, or a negative errno; in that case, frames of up to SO_RCVBUF
+ * bytes stay in the receive queue.
  */
 int af_packet_socket_reject_all(AfPacketState *state);
 
 /**
  * af_packet_socket_limit_sndbuf:
  * @state: state of a packet socket
- * @most: bytes that frames on their way may take
+ * @most: maximum number of bytes for frames in flight
  *
- * Make SO_SNDBUF at most @most, whatever net.core.wmem_default says, unless
- * the opener has set it.
+ * Limit SO_SNDBUF to @most, regardless of net.core.wmem_default, unless the
+ * opener has set SO_SNDBUF.
  */
 void af_packet_socket_limit_sndbuf(AfPacketState *state, int most);
 
@@ -112,9 +112,9 @@ void af_packet_socket_limit_sndbuf(AfPacketState *state, int most);
  * af_packet_socket_discard:
  * @fd: a packet socket
  *
- * Free what waits in the receive queue just now.
+ * Discard the frames that are currently in the receive queue.
  *
- * Returns: how many frames there were.
+ * Returns: the number of frames discarded.
  */
 size_t af_packet_socket_discard(int fd);
 
@@ -122,8 +122,8 @@ size_t af_packet_socket_discard(int fd);
  * af_packet_socket_take_drops:
  * @fd: a packet socket
  *
- * Returns: how many frames the kernel has dropped for want of room in the
- * socket since the last call.
+ * Returns: the number of frames that the kernel has dropped since the last
+ * call because the socket had no room.
  */
 uint32_t af_packet_socket_take_drops(int fd);
 
@@ -131,11 +131,11 @@ uint32_t af_packet_socket_take_drops(int fd);
  * af_packet_socket_take_error:
  * @fd: a packet socket
  *
- * Clear what poll() reports POLLERR for: the pending error, and time stamps
- * of sent frames if the opener asked for them, a bounded number at a time.
+ * Clear the conditions for which poll() reports POLLERR: the pending error, and
+ * a bounded number of transmit timestamps if the opener requested them.
  *
- * Returns: the error that was pending, a positive errno; 0 if none was; a
- * negative errno if it can't be cleared.
+ * Returns: the error that was pending as a positive errno, or 0 if there was
+ * none; a negative errno if the condition can't be cleared.
  */
 int af_packet_socket_take_error(int fd);
 
@@ -143,8 +143,8 @@ int af_packet_socket_take_error(int fd);
  * af_packet_socket_has_in_flight:
  * @fd: a packet socket
  *
- * Returns: whether frames that were sent are still in flight: queued on their
- * way to the interface.
+ * Returns: whether frames that were sent are still in flight, that is, not yet
+ * transmitted by the interface.
  */
 bool af_packet_socket_has_in_flight(int fd);
 
@@ -152,7 +152,7 @@ bool af_packet_socket_has_in_flight(int fd);
  * af_packet_socket_send:
  * @fd: a packet socket
  * @buf: the vnet header, if the socket has one, and the frame
- * @len: its length in bytes
+ * @len: length of both in bytes
  *
  * Never blocks.
  *

@@ -1,5 +1,5 @@
 /*
- * The original state of an AF_PACKET socket, which QEMU restores
+ * Saving and restoring the original state of an AF_PACKET socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,7 +14,7 @@
 #define SO_BUF_LOCK 72
 #endif
 
-/* An option that was changed */
+/* A changed option */
 typedef struct Change {
     QSLIST_ENTRY(Change) next;
     int level;
@@ -27,12 +27,12 @@ struct AfPacketState {
     int fd;
     uint64_t cookie;
     char *user;
-    QSLIST_HEAD(, Change) changes; /* the last one first */
+    QSLIST_HEAD(, Change) changes; /* most recent first */
     bool filter_changed;
-    struct sock_fprog filter;      /* what it was; no instructions: none */
+    struct sock_fprog filter;      /* original; empty if there was none */
 };
 
-/* All there are; they come and go in any thread */
+/* All sockets in use, by any thread */
 static QLIST_HEAD(, AfPacketState) states;
 static QemuMutex states_lock;
 
@@ -41,7 +41,7 @@ static void __attribute__((__constructor__)) states_init(void)
     qemu_mutex_init(&states_lock);
 }
 
-/* Returns: a number that no other socket of this host has; 0 if unknown. */
+/* Returns: the host-wide unique ID of a socket; 0 if unknown. */
 static uint64_t get_cookie(int fd)
 {
     uint64_t cookie = 0;
@@ -95,7 +95,7 @@ static void remember(AfPacketState *state, int level, int name, int value)
     QSLIST_INSERT_HEAD(&state->changes, change, next);
 }
 
-/* The kernel doubles the length of a buffer, to have room for its own. */
+/* The kernel doubles the size of a buffer to account for its overhead. */
 static int setting(int level, int name, int value)
 {
     bool is_buf = level == SOL_SOCKET &&
@@ -128,7 +128,7 @@ int af_packet_state_set(AfPacketState *state, int level, int name, int value)
 
 int af_packet_state_set_buf(AfPacketState *state, int name, int bytes)
 {
-    /* Whether it was set is state, too */
+    /* The kernel also keeps whether the size was set explicitly */
     remember(state, SOL_SOCKET, SO_BUF_LOCK,
              get_setting(state->fd, SOL_SOCKET, SO_BUF_LOCK));
     return af_packet_state_set(state, SOL_SOCKET, name,

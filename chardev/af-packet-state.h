@@ -1,14 +1,14 @@
 /*
- * The original state of an AF_PACKET socket, which QEMU restores
+ * Saving and restoring the original state of an AF_PACKET socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Whoever opened the socket may keep it, and use it after QEMU: it must then
- * be as it was when QEMU received it.  Options are changed with these
- * functions, which save their original values.
+ * The process that opened the socket may use it again after QEMU, and expects
+ * it in the state in which it passed it to QEMU.  Therefore, QEMU changes
+ * options only with these functions, which save the original values.
  *
- * A socket with two users in QEMU could not be restored, nor would either of
- * them get what it expects, so all sockets in use are registered here.
+ * A socket with two users in QEMU could not be restored, and would not work for
+ * either of them, so all sockets in use are registered here.
  */
 #ifndef CHARDEV_AF_PACKET_STATE_H
 #define CHARDEV_AF_PACKET_STATE_H
@@ -20,11 +20,11 @@ typedef struct AfPacketState AfPacketState;
 /**
  * af_packet_state_new:
  * @fd: a packet socket, which stays open until af_packet_state_free()
- * @user: what messages call whoever uses it
+ * @user: name of the user, for messages
  *
- * Start to use a socket.  Nothing is changed yet.
+ * Register a socket as in use, without changing it.
  *
- * Returns: the state, which saves what is changed.
+ * Returns: the state, which saves the original values of changed options.
  */
 AfPacketState *af_packet_state_new(int fd, const char *user);
 
@@ -32,10 +32,9 @@ AfPacketState *af_packet_state_new(int fd, const char *user);
  * af_packet_state_free:
  * @state: the state; no ring may be left in the socket
  *
- * Put back what was changed, the last change first.  Linux before 5.14 has no
- * way to forget that SO_RCVBUF or SO_SNDBUF was set, and none lets a process
- * without CAP_NET_ADMIN have a buffer longer than net.core.rmem_max or
- * wmem_max again.
+ * Undo all changes, the last one first.  Two limits apply: before Linux 5.14,
+ * SO_RCVBUF and SO_SNDBUF remain marked as set; and without CAP_NET_ADMIN, a
+ * buffer larger than net.core.rmem_max or wmem_max cannot be restored.
  */
 void af_packet_state_free(AfPacketState *state);
 
@@ -51,8 +50,8 @@ int af_packet_state_fd(const AfPacketState *state);
  * af_packet_state_user:
  * @fd: a packet socket
  *
- * Returns: who uses the socket, be it by another descriptor; NULL if nobody
- * does.  Free with g_free().
+ * Returns: name of the user of the socket, which may have another descriptor
+ * for it; NULL if there is none.  Free with g_free().
  */
 char *af_packet_state_user(int fd);
 
@@ -60,7 +59,8 @@ char *af_packet_state_user(int fd);
  * af_packet_state_set:
  * @state: the state
  * @level: SOL_SOCKET or SOL_PACKET
- * @name: an option that is an int, and 0 at first if it can't be read
+ * @name: an option with an int value, which must initially be 0 if the option
+ *     can't be read
  * @value: its new value
  *
  * Returns: 0, or a negative errno.
@@ -71,8 +71,8 @@ int af_packet_state_set(AfPacketState *state, int level, int name, int value);
  * af_packet_state_set_buf:
  * @state: the state
  * @name: SO_RCVBUF or SO_SNDBUF
- * @bytes: its new value as getsockopt() is to give it.  The kernel makes it
- *     at most twice net.core.rmem_max or wmem_max.
+ * @bytes: the new value that getsockopt() will return.  The kernel limits it
+ *     to twice net.core.rmem_max or wmem_max.
  *
  * Returns: 0, or a negative errno.
  */
@@ -81,10 +81,10 @@ int af_packet_state_set_buf(AfPacketState *state, int name, int bytes);
 /**
  * af_packet_state_set_filter:
  * @state: the state
- * @prog: a filter, which takes the place of the socket's own if it has one
+ * @prog: a filter, which replaces the socket's own filter
  *
  * Returns: 0, or a negative errno: -EPERM if the socket's filter is locked,
- * -EACCES if it could not be put back, as it is no classic BPF program.
+ * -EACCES if it can't be saved because it is not a classic BPF program.
  */
 int af_packet_state_set_filter(AfPacketState *state,
                                const struct sock_fprog *prog);

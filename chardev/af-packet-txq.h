@@ -3,9 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What a network card's transmit ring is to its driver: frames leave in the
- * order they came in, and a frame that finds no room is refused.  Not
- * locked.
+ * Like the transmit ring of a network card, it is a FIFO that refuses frames
+ * when it is full.  Not thread-safe.
  */
 #ifndef CHARDEV_AF_PACKET_TXQ_H
 #define CHARDEV_AF_PACKET_TXQ_H
@@ -23,14 +22,14 @@ struct AfPacketTxFrame {
 typedef struct AfPacketTxq {
     QSIMPLEQ_HEAD(, AfPacketTxFrame) frames;
     size_t n_frames;
-    size_t n_bytes; /* memory that they take */
+    size_t n_bytes; /* memory that they use */
     size_t max_bytes;
 } AfPacketTxq;
 
 /**
  * af_packet_txq_init:
  * @txq: the queue
- * @max_bytes: memory that waiting frames may take
+ * @max_bytes: maximum memory for queued frames
  */
 void af_packet_txq_init(AfPacketTxq *txq, size_t max_bytes);
 
@@ -39,7 +38,7 @@ void af_packet_txq_init(AfPacketTxq *txq, size_t max_bytes);
  * @txq: the queue
  * @len: length of a frame in bytes
  *
- * Returns: whether such a frame finds room.
+ * Returns: whether the queue has room for the frame.
  */
 bool af_packet_txq_fits(const AfPacketTxq *txq, size_t len);
 
@@ -49,7 +48,7 @@ bool af_packet_txq_fits(const AfPacketTxq *txq, size_t len);
  * @data: the frame; copied
  * @len: its length in bytes
  *
- * Returns: false if the frame finds no room.
+ * Returns: false if the queue has no room for the frame.
  */
 bool af_packet_txq_push(AfPacketTxq *txq, const uint8_t *data, size_t len);
 

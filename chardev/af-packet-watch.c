@@ -12,11 +12,11 @@ typedef struct AfPacketWatch {
     GIOCondition condition;
     AfPacketWatchStaged *staged;
     gpointer tag;       /* NULL if readiness does not depend on the socket */
-    gpointer timer_tag; /* polled instead of it during a rest */
+    gpointer timer_tag; /* polled instead of the socket during a rest */
     bool resting;
 } AfPacketWatch;
 
-/* Poll what there is to wait for. */
+/* Select whether to poll the socket or the timer. */
 static void watch_rest(AfPacketWatch *watch, bool resting)
 {
     if (watch->timer_tag && watch->resting != resting) {
@@ -28,7 +28,7 @@ static void watch_rest(AfPacketWatch *watch, bool resting)
     }
 }
 
-/* What the channel is ready for without asking the socket */
+/* Returns: the conditions that are met regardless of the socket */
 static GIOCondition watch_staged(AfPacketWatch *watch)
 {
     bool resting = false;
@@ -38,13 +38,13 @@ static GIOCondition watch_staged(AfPacketWatch *watch)
     return ready & watch->condition;
 }
 
-/* What the channel is ready for, after poll() */
+/* Returns: the conditions that are met after poll() */
 static GIOCondition watch_ready(AfPacketWatch *watch)
 {
     GIOCondition ready = watch_staged(watch);
 
     if (watch->tag) {
-        /* Errors are the channel's own business */
+        /* The channel's service source handles errors */
         ready |= g_source_query_unix_fd(&watch->parent,
                                         watch->resting ? watch->timer_tag :
                                         watch->tag) & G_IO_IN;
@@ -70,7 +70,7 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc callback,
     QIOChannelFunc func = (QIOChannelFunc)callback;
     GIOCondition ready = watch_ready(watch);
 
-    /* glib dispatches on any event of the socket */
+    /* glib dispatches the source on any event of the socket */
     return ready ? func(watch->ioc, ready, user_data) : G_SOURCE_CONTINUE;
 }
 

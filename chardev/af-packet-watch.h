@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the channel is ready for does not depend on its socket alone: bytes
- * may be staged, it may have ended, and during a rest a timer is polled
+ * The channel's readiness does not depend on its socket alone: data may be
+ * staged, the channel may have ended, and during a rest, a timer is polled
  * instead of the socket.
  */
 #ifndef CHARDEV_AF_PACKET_WATCH_H
@@ -17,18 +17,17 @@
  * @ioc: the channel
  * @resting: set to whether to poll the timer instead of the socket
  *
- * Returns: what the channel is ready for without asking the socket.
+ * Returns: the conditions that are met regardless of the socket.
  */
 typedef GIOCondition AfPacketWatchStaged(QIOChannel *ioc, bool *resting);
 
 /**
  * af_packet_watch_new:
- * @ioc: the channel, which the watch keeps a reference to
- * @condition: what to watch for
- * @staged: what is to be asked first
- * @fd: the socket, whose being readable makes the channel so; -1 if it does
- *     not matter
- * @timer_fd: the timer that ends a rest, -1 if there are none
+ * @ioc: the channel; the watch holds a reference to it
+ * @condition: the conditions to watch for
+ * @staged: called before polling
+ * @fd: the socket, which makes the channel readable; -1 to ignore it
+ * @timer_fd: the timer that ends a rest; -1 if there are no rests
  *
  * Returns: the source; its callback is a QIOChannelFunc.
  */

@@ -23,25 +23,25 @@ struct QIOChannelAfPacket {
     QIOChannelSocket *master;
     GSource *service;          /* link state and transmit queue */
     gpointer service_tag;
-    bool service_writable;     /* it polls for room to send */
+    bool service_writable;     /* the source polls for G_IO_OUT */
 
-    QemuMutex lock;            /* for all that follows */
+    QemuMutex lock;            /* protects all fields below */
     bool closed;
     bool ended;
-    ChardevAfPacketEnd end_reason; /* as long as it is open: "disconnected" */
+    ChardevAfPacketEnd end_reason; /* "disconnected" while it is open */
     bool warned_discard;
     AfPacketPort port;
-    AfPacketCapture *capture;  /* one of the two; the other is NULL */
+    AfPacketCapture *capture;  /* exactly one of these two is not NULL */
     AfPacketInject *inject;
 };
 
-/* All there are, in any thread; its lock comes before theirs */
+/* All channels, in any thread; take channels_lock before a channel's lock */
 static QLIST_HEAD(, QIOChannelAfPacket) channels;
 static QemuMutex channels_lock;
 
 /*
- * While the interface is down, the socket does not report that it is removed;
- * and one with protocol 0, as for inject mode, never reports anything.
+ * While the interface is down, the socket does not report its removal.  A
+ * socket with protocol 0, as used in inject mode, reports no events at all.
  */
 static bool has_to_poll_link(const QIOChannelAfPacket *ioc)
 {
@@ -54,12 +54,12 @@ static int64_t service_ready_time(const QIOChannelAfPacket *ioc)
     int64_t flush_at = ioc->inject ? af_packet_inject_flush_at(ioc->inject) : 0;
 
     if (ioc->ended) {
-        return 0; /* it goes */
+        return 0; /* let service_dispatch() remove the source */
     }
     return flush_at && (poll_at < 0 || flush_at < poll_at) ? flush_at : poll_at;
 }
 
-/* Set what the service source waits for. */
+/* Update the events that the service source waits for. */
 static void service_rearm(QIOChannelAfPacket *ioc)
 {
     bool writable = ioc->inject && af_packet_inject_waits_for_room(ioc->inject);
@@ -95,7 +95,7 @@ static void poll_link(QIOChannelAfPacket *ioc)
     }
 }
 
-/* Act on what a direction has noted. */
+/* Handle events that a direction has reported in the port. */
 static void check_port(QIOChannelAfPacket *ioc)
 {
     int err = ioc->port.error;
@@ -155,7 +155,7 @@ static void discard_written(QIOChannelAfPacket *ioc)
     }
 }
 
-/* Returns: as writev does; a broken stream ends the channel. */
+/* Returns: like io_writev; an invalid stream ends the channel. */
 static ssize_t inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
                             size_t niov, Error **errp)
 {
@@ -202,7 +202,7 @@ static ssize_t qio_channel_af_packet_writev(QIOChannel *ioc,
 }
 
 /*
- * The service source: sends what is queued, watches the link
+ * The service source: sends queued frames and watches the link
  */
 
 typedef struct AfPacketServiceSource {
@@ -210,14 +210,14 @@ typedef struct AfPacketServiceSource {
     QIOChannelAfPacket *ioc;
 } AfPacketServiceSource;
 
-/* poll() reports an error that neither recv() nor send() has returned. */
+/* Handle an error from poll() that recv() or send() has not returned. */
 static void service_error(QIOChannelAfPacket *ioc)
 {
     int err = af_packet_socket_take_error(ioc->port.fd);
 
     poll_link(ioc);
     if (err < 0) {
-        /* poll() would report it for ever */
+        /* poll() would report it forever */
         ioc->port.error = -err;
     } else if (err && ioc->capture) {
         af_packet_capture_error(ioc->capture, err);
@@ -233,7 +233,7 @@ static gboolean service_dispatch(GSource *source, GSourceFunc callback,
 
     QEMU_LOCK_GUARD(&ioc->lock);
     if (ioc->closed || ioc->ended || source != ioc->service) {
-        /* poll() may report for ever what nobody reads any more */
+        /* poll() may forever report events that nobody handles any more */
         return G_SOURCE_REMOVE;
     }
 
@@ -281,7 +281,7 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
 
     service_detach(ioc);
 
-    /* Under the lock throughout: once it is there, a close() may free it */
+    /* Hold the lock: once ioc->service is set, a close() may free it */
     QEMU_LOCK_GUARD(&ioc->lock);
     if (ioc->closed) {
         return;
@@ -304,7 +304,7 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
 }
 
 /*
- * The rest of what a QIOChannel does, and the interface
+ * Other QIOChannel methods and public functions
  */
 
 static GIOCondition watch_staged(QIOChannel *ioc, bool *resting)
@@ -381,7 +381,7 @@ ChardevAfPacketEnd qio_channel_af_packet_end_reason(QIOChannelAfPacket *ioc)
     return ioc->end_reason;
 }
 
-/* Returns: false if that was done before. */
+/* Returns: false if the socket has already been released. */
 static bool release_socket(QIOChannelAfPacket *ioc)
 {
     QEMU_LOCK_GUARD(&ioc->lock);
@@ -408,7 +408,7 @@ static int qio_channel_af_packet_close(QIOChannel *ioc, Error **errp)
            qio_channel_close(QIO_CHANNEL(pioc->master), errp) : 0;
 }
 
-/* exit() leaves chardevs, and their channels, as they are. */
+/* exit() does not free chardevs and their channels. */
 static void release_all_sockets(void)
 {
     QIOChannelAfPacket *ioc;

@@ -17,13 +17,13 @@
 #include "af-packet-socket.h"
 #include "char-socket-af-packet.h"
 
-/* Deliveries per dispatch; a long one counts for each 4 KiB of it */
+/* Maximum number of reads per dispatch; each 4 KiB also count as one */
 #define READ_BUDGET 64
 
 struct ChrAfPacket {
     ChardevSocketAfPacketMode mode;
-    ChardevAfPacketStats stats; /* of connections that have ended */
-    ChardevAfPacketEnd end;     /* why the last of them has */
+    ChardevAfPacketStats stats; /* of previous connections */
+    ChardevAfPacketEnd end;     /* why the last connection ended */
 };
 
 static const char *mode_str(const SocketChardev *s)
@@ -48,7 +48,7 @@ bool chr_af_packet_parse(QemuOpts *opts, ChardevSocket *sock, Error **errp)
     }
     if (qemu_opt_get_bool(opts, "mux", false)) {
         error_setg(errp, "'af-packet-mode' is incompatible with 'mux': "
-                   "a multiplexer takes bytes out of the stream");
+                   "a multiplexer removes bytes from the stream");
         return false;
     }
 
@@ -57,7 +57,7 @@ bool chr_af_packet_parse(QemuOpts *opts, ChardevSocket *sock, Error **errp)
     return true;
 }
 
-/* Options that have no meaning on a packet socket */
+/* Check for options that are meaningless with a packet socket. */
 static bool check_conflicts(const ChardevSocket *sock, Error **errp)
 {
     const struct {
@@ -75,8 +75,8 @@ static bool check_conflicts(const ChardevSocket *sock, Error **errp)
 
     if (!sock->has_server || sock->server) {
         error_setg(errp, "'af-packet-mode' is incompatible with 'server': a "
-                   "packet socket can't listen, set 'server' to false (in "
-                   "QMP it is true by default)");
+                   "packet socket can't listen, set 'server' to false (it "
+                   "defaults to true in QMP)");
         return false;
     }
     for (i = 0; i < ARRAY_SIZE(conflicts); i++) {
@@ -153,7 +153,7 @@ void chr_af_packet_update(SocketChardev *s)
     qio_channel_af_packet_attach(ioc, chr->gcontext);
 }
 
-/* Returns: as qio_channel_af_packet_take() does */
+/* Returns: like qio_channel_af_packet_take() */
 static ssize_t read_one(SocketChardev *s, QIOChannel *ioc, int room)
 {
     const uint8_t *buf;
@@ -194,7 +194,7 @@ void chr_af_packet_read_rest(SocketChardev *s)
     QIOChannel *ioc = s->ioc;
 
     object_ref(OBJECT(ioc));
-    /* Having ended, it has nothing for now only when it has dropped a frame */
+    /* An ended channel returns BLOCK only after dropping frames: retry */
     while (s->ioc == ioc && read_one(s, ioc, INT_MAX) != 0) {
         continue;
     }
@@ -223,7 +223,7 @@ char *chr_af_packet_filename(SocketChardev *s)
                            mode_str(s));
 }
 
-/* The interface may have another name than when it was connected. */
+/* The interface may have been renamed since the chardev was connected. */
 static char *get_filename(Chardev *chr)
 {
     SocketChardev *s = SOCKET_CHARDEV(chr);

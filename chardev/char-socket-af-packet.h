@@ -3,9 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What char-socket.c calls at its stations.  SocketChardev::af_packet is set
- * if the option was given, and only then do functions other than parse,
- * open and check_fd apply.
+ * Hooks called by char-socket.c.  SocketChardev::af_packet is set if the option
+ * was given; functions other than parse, open and check_fd require it.
  */
 #ifndef CHARDEV_CHAR_SOCKET_AF_PACKET_H
 #define CHARDEV_CHAR_SOCKET_AF_PACKET_H
@@ -17,10 +16,10 @@
 
 /**
  * chr_af_packet_parse:
- * @opts: options of the command line
- * @sock: where to put 'af-packet-mode'
- * @errp: set if its value is unknown, or if it can't be combined with
- *     an option that @sock has no place for
+ * @opts: command line options
+ * @sock: receives 'af-packet-mode'
+ * @errp: set if the value of 'af-packet-mode' is invalid, or if it is combined
+ *     with an incompatible option that is not part of @sock
  *
  * Returns: false on error.
  */
@@ -28,11 +27,11 @@ bool chr_af_packet_parse(QemuOpts *opts, ChardevSocket *sock, Error **errp);
 
 /**
  * chr_af_packet_open:
- * @s: the chardev, as yet without a connection
+ * @s: the chardev, not connected yet
  * @sock: its options
- * @errp: set if 'af-packet-mode' can't be combined with the others
+ * @errp: set if 'af-packet-mode' is incompatible with other options
  *
- * Set SocketChardev::af_packet if the option is there.
+ * Set SocketChardev::af_packet if the option was given.
  *
  * Returns: false on error.
  */
@@ -48,10 +47,10 @@ void chr_af_packet_free(SocketChardev *s);
 /**
  * chr_af_packet_check_fd:
  * @s: the chardev
- * @fd: a socket that it is about to use
- * @errp: set to what is wrong with @fd and how to mend it
+ * @fd: a socket that the chardev is about to use
+ * @errp: set to the problem with @fd and how to fix it
  *
- * Returns: true if @fd suits the option, or the lack of it.
+ * Returns: true if @fd is suitable, with or without 'af-packet-mode'.
  */
 bool chr_af_packet_check_fd(SocketChardev *s, int fd, Error **errp);
 
@@ -59,22 +58,25 @@ bool chr_af_packet_check_fd(SocketChardev *s, int fd, Error **errp);
  * chr_af_packet_connect:
  * @s: the chardev; its ioc is the socket's channel
  *
- * Put the channel that speaks records on top of the socket's.
+ * Layer a QIOChannelAfPacket on top of the socket's channel.
  */
 void chr_af_packet_connect(SocketChardev *s);
 
 /**
  * chr_af_packet_update:
- * @s: the chardev, connected; its context or its frontend has changed
+ * @s: a connected chardev
+ *
+ * Handle a change of the context or of the frontend.
  */
 void chr_af_packet_update(SocketChardev *s);
 
 /**
  * chr_af_packet_read:
  * @s: the chardev
- * @ioc: its channel, which is ready; it may be replaced at any moment
+ * @ioc: its channel, which is readable; the frontend may cause the chardev to
+ *     replace it during the call
  *
- * Pass records to the frontend, as many as it accepts, within a budget.
+ * Pass as many records to the frontend as it accepts, within a budget.
  *
  * Returns: false if the connection has ended.
  */
@@ -82,23 +84,23 @@ bool chr_af_packet_read(SocketChardev *s, QIOChannel *ioc);
 
 /**
  * chr_af_packet_read_rest:
- * @s: the chardev, whose connection has ended; somebody else has a reference
+ * @s: the chardev, whose connection has ended; the caller holds a reference
  *
- * Pass all records that are left to the frontend.
+ * Pass all remaining records to the frontend.
  */
 void chr_af_packet_read_rest(SocketChardev *s);
 
 /**
  * chr_af_packet_disconnect:
- * @s: the chardev; its ioc is closed, but not yet freed
+ * @s: the chardev; its ioc is closed, but not freed yet
  *
- * Keep the counters, and why it was closed.
+ * Save the counters and the reason for the disconnect.
  */
 void chr_af_packet_disconnect(SocketChardev *s);
 
 /**
  * chr_af_packet_emit_closed:
- * @s: the chardev, which has just lost its connection, but is there to stay
+ * @s: the chardev, which has been disconnected, but not removed
  *
  * Emit CHARDEV_AF_PACKET_CLOSED.
  */
@@ -106,9 +108,9 @@ void chr_af_packet_emit_closed(SocketChardev *s);
 
 /**
  * chr_af_packet_filename:
- * @s: the chardev, connected
+ * @s: a connected chardev
  *
- * Returns: what query-chardev shows; free with g_free().
+ * Returns: the filename for query-chardev; free with g_free().
  */
 char *chr_af_packet_filename(SocketChardev *s);
 

@@ -1,5 +1,5 @@
 /*
- * Queue of the packets that a filter sends to a character device
+ * Queue of packets that a filter sends to a character device
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,13 +18,13 @@
 static void sendq_write(FilterSendQueue *q);
 
 /*
- * Once until all is well, which a peer that connects and leaves again makes
- * it seem: not more often than each WARN_INTERVAL either.
+ * Warn once until the queue has been empty again, and at most once per
+ * WARN_INTERVAL: a peer that keeps reconnecting would cause many warnings.
  */
-static void sendq_warn(FilterSendQueue *q, FilterSendTrouble trouble)
+static void sendq_warn(FilterSendQueue *q, FilterSendError trouble)
 {
-    static const char *const what[FILTER_SEND_TROUBLES] = {
-        [FILTER_SEND_SLOW] = "is slower than the packets",
+    static const char *const what[FILTER_SEND__MAX] = {
+        [FILTER_SEND_SLOW] = "is too slow",
         [FILTER_SEND_CLOSED] = "is not connected",
         [FILTER_SEND_FAILS] = "fails",
     };
@@ -58,7 +58,7 @@ static void sendq_forget_written(FilterSendQueue *q)
            q->start + sendq_record_len(q) <= q->written) {
         q->start += sendq_record_len(q);
     }
-    /* To move what remains costs no more than to have copied it once */
+    /* Amortized: never moves more bytes than were appended */
     if (q->start > q->bytes->len / 2) {
         g_byte_array_remove_range(q->bytes, 0, q->start);
         q->written -= q->start;
@@ -68,11 +68,11 @@ static void sendq_forget_written(FilterSendQueue *q)
 
 bool filter_sendq_has_room(const FilterSendQueue *q)
 {
-    /* Without a watch, room would go unnoticed */
-    return !q->watch || sendq_waiting(q) < FILTER_SENDQ_ENOUGH;
+    /* Without a watch, nobody would notice that there is room again */
+    return !q->watch || sendq_waiting(q) < FILTER_SENDQ_HIGH_WATER;
 }
 
-/* Drop everything.  Returns: whether that tears a record. */
+/* Drop everything.  Returns: whether a record was partially written. */
 static bool sendq_discard(FilterSendQueue *q)
 {
     bool torn = q->start < q->written;
@@ -126,8 +126,8 @@ static void sendq_on_event(void *opaque, QEMUChrEvent event)
 }
 
 /*
- * Only streams have a watch.  What has none may make a datagram of each
- * write, which had better be a record.
+ * Only streams support a watch.  Other character devices may send each write as
+ * a datagram, so write one record at a time.
  */
 static size_t sendq_batch(const FilterSendQueue *q)
 {
@@ -139,7 +139,7 @@ static size_t sendq_batch(const FilterSendQueue *q)
     return sendq_waiting(q);
 }
 
-/* Write what the character device takes now. */
+/* Write as much of the queue as the character device accepts. */
 static void sendq_write(FilterSendQueue *q)
 {
     while (!q->watch && sendq_waiting(q)) {
@@ -149,7 +149,7 @@ static void sendq_write(FilterSendQueue *q)
 
         if (ret < 0 && errno != EAGAIN) {
             sendq_warn(q, open ? FILTER_SEND_FAILS : FILTER_SEND_CLOSED);
-            sendq_discard(q); /* a connection ends by this */
+            sendq_discard(q); /* the connection is lost */
             return;
         }
         q->written += MAX(ret, 0);
@@ -165,11 +165,11 @@ static void sendq_write(FilterSendQueue *q)
     }
 }
 
-static void sendq_end_turn(void *opaque)
+static void sendq_flush_bh(void *opaque)
 {
     FilterSendQueue *q = opaque;
 
-    q->in_turn = false;
+    q->bh_scheduled = false;
     sendq_write(q);
 }
 
@@ -181,7 +181,7 @@ void filter_sendq_init(FilterSendQueue *q, CharBackend *chr, Object *owner,
         .owner = owner,
         .head_len = (vnet_hdr ? 2 : 1) * sizeof(uint32_t),
         .bytes = g_byte_array_new(),
-        .bh = qemu_bh_new(sendq_end_turn, q),
+        .bh = qemu_bh_new(sendq_flush_bh, q),
     };
     qemu_chr_fe_set_handlers(chr, NULL, NULL, sendq_on_event, NULL, q, NULL,
                              true);
@@ -233,9 +233,9 @@ void filter_sendq_push(FilterSendQueue *q, const struct iovec *iov,
     }
 
     sendq_append(q, iov, iovcnt, size, vnet_hdr_len);
-    /* The first packet doesn't wait, others are written together */
-    if (!q->in_turn) {
-        q->in_turn = true;
+    /* Write the first packet at once, and later ones in a batch */
+    if (!q->bh_scheduled) {
+        q->bh_scheduled = true;
         qemu_bh_schedule(q->bh);
         sendq_write(q);
     }

@@ -1,53 +1,55 @@
 /*
- * Queue of the packets that a filter sends to a character device
+ * Queue of packets that a filter sends to a character device
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A packet becomes a record, as net_fill_rstate() reads it.  The first one
- * in a turn of the main loop is written at once, all others of that turn
- * together, where the character device is a stream.  What it does not take
- * waits.  Whoever can stop making packets does so while FILTER_SENDQ_ENOUGH
- * bytes wait; the rest of the queue is for those who can't, and when it is
- * full, the newest packet is dropped.
+ * Packets are sent as records in the format that net_fill_rstate() reads.  The
+ * first packet in a main loop iteration is written at once; if the character
+ * device is a stream, all others of that iteration are written in one batch.
+ * What the character device does not accept is queued.  Senders that can pause
+ * do so while FILTER_SENDQ_HIGH_WATER bytes are queued; the rest of the queue
+ * is for senders that can't.  When the queue is full, new packets are dropped.
  *
- * All functions want the big lock.
+ * All functions must be called with the BQL held.
  */
 #ifndef NET_FILTER_SENDQ_H
 #define NET_FILTER_SENDQ_H
 
 #include "chardev/char-fe.h"
 
-/* Bytes that may wait */
+/* Maximum number of queued bytes */
 #define FILTER_SENDQ_MAX (4 * 1024 * 1024)
-#define FILTER_SENDQ_ENOUGH (FILTER_SENDQ_MAX / 4)
+/* Senders that can pause do so from this level on */
+#define FILTER_SENDQ_HIGH_WATER (FILTER_SENDQ_MAX / 4)
 
 /* Why packets are dropped */
-typedef enum FilterSendTrouble {
+typedef enum FilterSendError {
     FILTER_SEND_SLOW,
     FILTER_SEND_CLOSED,
     FILTER_SEND_FAILS,
-    FILTER_SEND_TROUBLES
-} FilterSendTrouble;
+    FILTER_SEND__MAX
+} FilterSendError;
 
 typedef struct FilterSendQueue {
     CharBackend *chr;
     Object *owner;      /* the filter */
-    size_t head_len;    /* of a record */
-    GByteArray *bytes;  /* records */
-    size_t written;     /* of these bytes */
-    size_t start;       /* of the first record that isn't written wholly */
-    guint watch;        /* waits for room in chr, 0 if not */
-    QEMUBH *bh;         /* ends the turn that the first packet began */
-    bool in_turn;
-    bool warned[FILTER_SEND_TROUBLES];      /* since all was well */
-    int64_t warn_at[FILTER_SEND_TROUBLES];  /* not before this, in us */
+    size_t head_len;    /* length of a record's header */
+    GByteArray *bytes;  /* queued records */
+    size_t written;     /* number of these bytes that were written */
+    size_t start;       /* offset of the first record not fully written */
+    guint watch;        /* for G_IO_OUT on chr, or 0 */
+    QEMUBH *bh;         /* writes the batch of a main loop iteration */
+    bool bh_scheduled;
+    bool warned[FILTER_SEND__MAX];          /* since the queue was empty */
+    int64_t warn_at[FILTER_SEND__MAX];      /* earliest next warning, in us */
     uint64_t n_dropped;
 } FilterSendQueue;
 
 /**
  * filter_sendq_init:
  * @q: the queue
- * @chr: where to write to, with a character device; its handlers are set
+ * @chr: the frontend to write to, attached to a character device; this sets
+ *     its handlers
  * @owner: the filter, which is notified when there is room again
  * @vnet_hdr: whether records state the length of a vnet header
  */
@@ -58,8 +60,8 @@ void filter_sendq_init(FilterSendQueue *q, CharBackend *chr, Object *owner,
  * filter_sendq_destroy:
  * @q: a queue, initialized or all zero
  *
- * Write what can be written, and drop the rest.  A connection of which a
- * record was written partly is closed: a new one starts with a whole record.
+ * Write as much as possible and drop the rest.  The connection is closed if a
+ * record was only partially written: a new one starts with a whole record.
  */
 void filter_sendq_destroy(FilterSendQueue *q);
 
@@ -67,12 +69,12 @@ void filter_sendq_destroy(FilterSendQueue *q);
  * filter_sendq_push:
  * @q: the queue
  * @iov: the packet
- * @iovcnt: number of its parts
- * @vnet_hdr_len: length of the packet's vnet header in bytes, for the record
- *     to state if it does so
+ * @iovcnt: number of elements in @iov
+ * @vnet_hdr_len: length of the packet's vnet header in bytes, ignored unless
+ *     records state it
  *
- * A packet of no bytes is ignored, as is one that finds no room; that one is
- * counted.
+ * Empty packets are ignored.  A packet that does not fit into the queue is
+ * dropped and counted.
  */
 void filter_sendq_push(FilterSendQueue *q, const struct iovec *iov,
                        int iovcnt, size_t vnet_hdr_len);
@@ -81,8 +83,8 @@ void filter_sendq_push(FilterSendQueue *q, const struct iovec *iov,
  * filter_sendq_has_room:
  * @q: a queue, initialized or not
  *
- * Returns: whether packets need not wait until there is room.  When that is
- * so again, qemu_netfilter_accept_input() is called for the owner.
+ * Returns: whether senders may go on.  If not, the queue calls
+ * qemu_netfilter_accept_input() for the owner once there is room again.
  */
 bool filter_sendq_has_room(const FilterSendQueue *q);
 

@@ -1,5 +1,5 @@
 /*
- * Copies of packets that were handed over, for a guest that stays after all
+ * Copies of handed-over packets, in case the guest is resumed here
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,7 +7,7 @@
 #include "handover-copy.h"
 #include "net/eth.h"
 
-/* What stands before each packet */
+/* Precedes each packet in the buffer */
 typedef struct CopyHead {
     NetClientState *nc;
     uint64_t size;
@@ -29,7 +29,7 @@ void handover_copy_put(HandoverCopy *copy, NetClientState *nc,
     g_byte_array_append(copy->packets, data, size);
 }
 
-/* A packet that has one of these is queued, however many there are. */
+/* With a callback, a net queue keeps the packet even beyond its limit. */
 static void copy_sent(NetClientState *nc, ssize_t ret)
 {
 }

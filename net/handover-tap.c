@@ -1,5 +1,6 @@
 /*
- * What a tap has for a guest that goes on elsewhere, as records
+ * Reads the packets of a tap whose guest has migrated, and writes them as
+ * records
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,20 +18,20 @@
 
 #define VNET_HDR_LEN sizeof(struct virtio_net_hdr)
 
-/* Where frames are read to, behind the longest vnet header and a head */
-#define FRAME_AT (PACKET_WRITER_HEAD_LEN + \
-                  sizeof(struct virtio_net_hdr_v1_hash))
+/* Offset of a frame in the buffer, after a record header and any vnet header */
+#define FRAME_OFFSET (PACKET_WRITER_HDR_LEN + \
+                      sizeof(struct virtio_net_hdr_v1_hash))
 #define FRAME_MAX (NET_BUFSIZE - VNET_HDR_LEN)
 
-/* Frames that are read from a queue until it is another one's turn */
+/* Maximum number of frames to read from a queue before the next one's turn */
 #define READ_BUDGET 50
 
 typedef struct HandoverQueue {
     TapStandIn stand_in;
     HandoverTap *tap;
     NetClientState *nc;
-    bool in_use;        /* can be read */
-    bool was_empty;     /* no backlog is left */
+    bool in_use;        /* enabled, and reading has not failed */
+    bool was_empty;     /* its backlog has been read */
 } HandoverQueue;
 
 struct HandoverTap {
@@ -44,10 +45,10 @@ struct HandoverTap {
     bool started;
     bool ended_backlog;
     bool announced;
-    MACAddr guest;      /* known once it is started */
+    MACAddr guest;      /* valid once started */
     NetdevHandoverStats stats;
     HandoverCopy copy;
-    uint8_t buf[FRAME_AT + FRAME_MAX];
+    uint8_t buf[FRAME_OFFSET + FRAME_MAX];
 };
 
 const uint8_t handover_end_mark[HANDOVER_END_LEN] = {
@@ -58,21 +59,24 @@ const uint8_t handover_end_mark[HANDOVER_END_LEN] = {
  * Frames
  */
 
-/* Returns: NULL if the guest would receive a frame here, else what counts it */
+/*
+ * Returns: the counter to increment if the guest would not receive the frame
+ * here, else NULL
+ */
 static uint64_t *drop_counter(HandoverTap *tap, const NetClientState *nc,
                               const uint8_t *frame)
 {
     if (nc->link_down || (nc->peer && nc->peer->link_down)) {
         return &tap->stats.dropped_link_down;
     }
-    /* From where it is now: a bridge that floods brings it back */
+    /* Sent by the guest at the destination, and flooded back by a bridge */
     if (!memcmp(PKT_GET_ETH_HDR(frame)->h_source, tap->guest.a, ETH_ALEN)) {
         return &tap->stats.dropped_own;
     }
     return NULL;
 }
 
-/* Turn the host's byte order into the guest's, and the other way round. */
+/* Convert between the host's byte order and the guest's. */
 static void swap_vnet_hdr(uint8_t *data)
 {
     struct virtio_net_hdr hdr;
@@ -85,11 +89,11 @@ static void swap_vnet_hdr(uint8_t *data)
     memcpy(data, &hdr, sizeof(hdr));
 }
 
-/* The guest may stay after all, and is to receive what it would have. */
+/* Keep a copy in the guest's format, in case the guest is resumed here. */
 static void keep_frame(HandoverTap *tap, NetClientState *nc, size_t len)
 {
     size_t vnet_hdr_len = qemu_get_vnet_hdr_len(nc);
-    uint8_t *data = tap->buf + FRAME_AT - vnet_hdr_len;
+    uint8_t *data = tap->buf + FRAME_OFFSET - vnet_hdr_len;
     bool swaps = vnet_hdr_len && tap_guest_swaps_vnet_hdr(nc);
 
     if (swaps) {
@@ -101,11 +105,11 @@ static void keep_frame(HandoverTap *tap, NetClientState *nc, size_t len)
     }
 }
 
-/* Write the frame of @len bytes that is in the buffer. */
+/* Write the frame of @len bytes in the buffer. */
 static void pass_frame(HandoverTap *tap, NetClientState *nc,
                        size_t vnet_hdr_len, size_t len)
 {
-    uint8_t *frame = tap->buf + FRAME_AT;
+    uint8_t *frame = tap->buf + FRAME_OFFSET;
     uint64_t *dropped;
 
     if (len < ETH_HLEN) {
@@ -122,7 +126,7 @@ static void pass_frame(HandoverTap *tap, NetClientState *nc,
         return;
     }
     if (vnet_hdr_len) {
-        /* All longer ones start with the shortest */
+        /* Every longer vnet header starts with struct virtio_net_hdr */
         memmove(frame - VNET_HDR_LEN, frame - vnet_hdr_len, VNET_HDR_LEN);
     } else {
         memset(frame - VNET_HDR_LEN, 0, VNET_HDR_LEN);
@@ -133,12 +137,12 @@ static void pass_frame(HandoverTap *tap, NetClientState *nc,
     tap->stats.bytes += len;
 }
 
-/* What QEMU has read from the tap before the VM stopped */
+/* Pass on a packet that QEMU read from the tap before the VM stopped. */
 static void pass_taken(void *opaque, const uint8_t *data, size_t size)
 {
     HandoverQueue *q = opaque;
     size_t vnet_hdr_len = qemu_get_vnet_hdr_len(q->nc);
-    uint8_t *buf = q->tap->buf + FRAME_AT - vnet_hdr_len;
+    uint8_t *buf = q->tap->buf + FRAME_OFFSET - vnet_hdr_len;
 
     if (size >= vnet_hdr_len && size - vnet_hdr_len <= FRAME_MAX) {
         memcpy(buf, data, size);
@@ -155,7 +159,7 @@ static void end_backlog(HandoverTap *tap)
 
     tap->ended_backlog = true;
     memcpy(end, handover_end_mark, sizeof(end));
-    packet_writer_put(tap->writer, end + PACKET_WRITER_HEAD_LEN, VNET_HDR_LEN,
+    packet_writer_put(tap->writer, end + PACKET_WRITER_HDR_LEN, VNET_HDR_LEN,
                       VNET_HDR_LEN);
 }
 
@@ -194,22 +198,23 @@ static bool tap_was_empty(const HandoverTap *tap)
     return true;
 }
 
-/* Nothing more comes, for example because the interface was removed. */
+/* Stop reading a queue, for example because the interface was removed. */
 static void queue_fail(HandoverQueue *q, int err)
 {
-    error_report("netdev '%s': can't read from the tap: %s; no more of its "
-                 "packets are handed over", q->tap->netdev, strerror(err));
+    error_report("netdev '%s': reading from the tap failed: %s; no more of "
+                 "its packets are handed over", q->tap->netdev, strerror(err));
     q->in_use = false;
     queue_set_reads(q, false);
 }
 
-/* Returns: whether there was a frame. */
+/* Returns: whether a frame was read. */
 static bool queue_read(HandoverQueue *q)
 {
     HandoverTap *tap = q->tap;
     size_t vnet_hdr_len = tap_get_vnet_hdr_len(q->nc);
     ssize_t len = RETRY_ON_EINTR(
-        tap_read_packet(tap_get_fd(q->nc), tap->buf + FRAME_AT - vnet_hdr_len,
+        tap_read_packet(tap_get_fd(q->nc),
+                        tap->buf + FRAME_OFFSET - vnet_hdr_len,
                         vnet_hdr_len + FRAME_MAX));
 
     if (len < (ssize_t)vnet_hdr_len) {
@@ -223,7 +228,7 @@ static bool queue_read(HandoverQueue *q)
     return true;
 }
 
-/* Returns: G_IO_IN if there is something to read, G_IO_ERR if it fails, or 0 */
+/* Returns: G_IO_IN if the queue is readable, G_IO_ERR on error, or 0 */
 static GIOCondition queue_poll(const HandoverQueue *q)
 {
     GPollFD fd = { .fd = tap_get_fd(q->nc), .events = G_IO_IN };
@@ -239,10 +244,10 @@ static void queue_readable(TapStandIn *stand_in)
     int budget = READ_BUDGET;
 
     while (budget-- && packet_writer_has_room(tap->writer) && queue_read(q)) {
-        /* as long as there is something, and room for it */
+        /* nothing else to do */
     }
     if (!tap->ended_backlog && !q->was_empty) {
-        /* Nobody calls again if its last frame was the last in the budget */
+        /* No event follows if the budget ended with the queue's last frame */
         q->was_empty = !queue_poll(q);
     }
     if (!tap->ended_backlog && tap_was_empty(tap)) {
@@ -254,7 +259,7 @@ static void queue_readable(TapStandIn *stand_in)
     }
 }
 
-static void queue_gone(TapStandIn *stand_in)
+static void queue_deleted(TapStandIn *stand_in)
 {
     HandoverQueue *q = container_of(stand_in, HandoverQueue, stand_in);
 
@@ -262,10 +267,10 @@ static void queue_gone(TapStandIn *stand_in)
 }
 
 /*
- * Beginning and end
+ * Start and stop
  */
 
-static void find_guest(HandoverTap *tap)
+static void find_guest_mac(HandoverTap *tap)
 {
     NetClientState *nc = tap->queues[0].nc->peer;
     RxFilterInfo *info;
@@ -284,7 +289,7 @@ static void find_guest(HandoverTap *tap)
 
 static void queue_set_native_endian(HandoverQueue *q)
 {
-    /* It is fatal to QEMU if the interface is gone */
+    /* These calls abort QEMU if the interface is gone */
     if (!(queue_poll(q) & G_IO_ERR)) {
         qemu_set_vnet_le(q->nc, false);
         qemu_set_vnet_be(q->nc, false);
@@ -300,23 +305,23 @@ void handover_tap_start(HandoverTap *tap)
     }
     tap->started = true;
     tap->ended_backlog = false;
-    find_guest(tap);
+    find_guest_mac(tap);
     for (i = 0; i < tap->n_queues; i++) {
         HandoverQueue *q = &tap->queues[i];
 
         queue_set_native_endian(q);
         while (q->nc->peer && qemu_net_queue_take(q->nc->peer->incoming_queue,
                                                   q->nc, pass_taken, q)) {
-            /* all that waits */
+            /* take all of them */
         }
         q->in_use = true;
         q->was_empty = false;
     }
     packet_writer_flush(tap->writer);
-    handover_tap_go_on(tap);
+    handover_tap_resume(tap);
 }
 
-void handover_tap_go_on(HandoverTap *tap)
+void handover_tap_resume(HandoverTap *tap)
 {
     int i;
 
@@ -324,7 +329,7 @@ void handover_tap_go_on(HandoverTap *tap)
         return;
     }
     tap_set_reads(tap, true);
-    /* A queue without anything calls nobody */
+    /* Empty queues never become readable, but may complete the backlog */
     for (i = 0; i < tap->n_queues && !tap->ended_backlog; i++) {
         if (tap->queues[i].in_use) {
             queue_readable(&tap->queues[i].stand_in);
@@ -360,12 +365,12 @@ static bool tap_check(const char *netdev, NetClientState *nc, Error **errp)
 {
     if (nc->info->type != NET_CLIENT_DRIVER_TAP) {
         error_setg(errp, "netdev '%s' is not of type tap: netdev-handover "
-                   "can't read what waits there", netdev);
+                   "can't read its packets", netdev);
         return false;
     }
     if (!QTAILQ_EMPTY(&nc->filters)) {
         error_setg(errp, "netdev '%s' has filters, which packets that are "
-                   "handed over do not pass: remove them first", netdev);
+                   "handed over would bypass: remove them first", netdev);
         return false;
     }
     return true;
@@ -379,7 +384,7 @@ static bool tap_attach_queues(HandoverTap *tap, NetClientState **ncs, int n,
         HandoverQueue *q = &tap->queues[tap->n_queues];
 
         *q = (HandoverQueue) {
-            .stand_in = { .readable = queue_readable, .gone = queue_gone },
+            .stand_in = { .readable = queue_readable, .gone = queue_deleted },
             .tap = tap,
             .nc = ncs[tap->n_queues],
         };
@@ -406,7 +411,7 @@ HandoverTap *handover_tap_new(const char *netdev, PacketWriter *writer,
     n = qemu_find_net_clients_except(netdev, ncs, NET_CLIENT_DRIVER_NIC,
                                      MAX_QUEUE_NUM);
     if (!n) {
-        error_setg(errp, "there is no netdev '%s'", netdev);
+        error_setg(errp, "netdev '%s' not found", netdev);
         return NULL;
     }
     tap = g_new0(HandoverTap, 1);

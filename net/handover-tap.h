@@ -1,17 +1,18 @@
 /*
- * What a tap has for a guest that goes on elsewhere, as records
+ * Reads the packets of a tap whose guest has migrated, and writes them as
+ * records
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * First the packets that QEMU has taken from the tap already, which the guest
- * had no room for; then what waits in the tap's queues; then what still comes.
- * Each has a vnet header of 10 bytes, in the host's byte order.  Between what
- * had to wait and what comes later is a record that has a vnet header only: the
- * end of the backlog.
+ * The packets that QEMU has read from the tap but the guest had no room for
+ * come first, then those in the tap's queues, then those that still arrive.
+ * Each has a vnet header of 10 bytes in the host's byte order.  A record with
+ * nothing but a vnet header ends the backlog, that is the packets that were
+ * waiting already.
  *
- * Copies are kept for a guest that goes on here nevertheless, up to a bound.
- * Frames are read only while there is room for them in the writer; otherwise
- * they wait in the kernel.  All functions want the big lock.
+ * A bounded number of copies is kept in case the guest is resumed here.  Frames
+ * are read only while the writer has room; until then they stay in the kernel.
+ * All functions must be called with the BQL held.
  */
 #ifndef NET_HANDOVER_TAP_H
 #define NET_HANDOVER_TAP_H
@@ -23,10 +24,10 @@
 #include "standard-headers/linux/virtio_net.h"
 
 /* Length of the record that ends the backlog, in bytes */
-#define HANDOVER_END_LEN (PACKET_WRITER_HEAD_LEN + \
+#define HANDOVER_END_LEN (PACKET_WRITER_HDR_LEN + \
                           sizeof(struct virtio_net_hdr))
 
-/* That record; the destination's answer is the same */
+/* That record; the destination answers with the same bytes */
 extern const uint8_t handover_end_mark[HANDOVER_END_LEN];
 
 typedef struct HandoverTap HandoverTap;
@@ -34,14 +35,15 @@ typedef struct HandoverTap HandoverTap;
 /**
  * handover_tap_new:
  * @netdev: ID of a netdev
- * @writer: where records go
+ * @writer: where to write the records
  * @gone: called when the netdev is deleted
- * @opaque: passed to it
- * @errp: set if it is no tap, or has filters or another HandoverTap
+ * @opaque: passed to @gone
+ * @errp: set if the netdev is not a tap, or has filters or another HandoverTap
  *
- * Nothing is read yet.
+ * Reading only begins with handover_tap_start().
  *
- * Returns: the object, for handover_tap_free(), or NULL
+ * Returns: the new HandoverTap, or NULL on error; free it with
+ * handover_tap_free().
  */
 HandoverTap *handover_tap_new(const char *netdev, PacketWriter *writer,
                               void (*gone)(void *opaque), void *opaque,
@@ -49,48 +51,48 @@ HandoverTap *handover_tap_new(const char *netdev, PacketWriter *writer,
 
 /**
  * handover_tap_free:
- * @tap: it may be reading
+ * @tap: a HandoverTap, started or not
  */
 void handover_tap_free(HandoverTap *tap);
 
 /**
  * handover_tap_start:
- * @tap: it may be started already; the VM is stopped
+ * @tap: a HandoverTap, started or not
  *
- * Start to read.
+ * Start reading.  The VM must be stopped.
  */
 void handover_tap_start(HandoverTap *tap);
 
 /**
  * handover_tap_stop:
- * @tap: it may be stopped already
+ * @tap: a HandoverTap, started or not
  *
- * The VM is to run: read no more.  What was read is queued for the guest, and
- * no longer written.
+ * Stop reading because the VM is about to run.  Queue for the guest what was
+ * read, and drop what was not written yet.
  */
 void handover_tap_stop(HandoverTap *tap);
 
 /**
- * handover_tap_go_on:
- * @tap: it may be stopped
+ * handover_tap_resume:
+ * @tap: a HandoverTap, started or not
  *
- * There is room in the writer.
+ * Resume reading now that the writer has room.
  */
-void handover_tap_go_on(HandoverTap *tap);
+void handover_tap_resume(HandoverTap *tap);
 
 /**
  * handover_tap_set_announced:
- * @tap: it may be stopped
+ * @tap: a HandoverTap, started or not
  *
- * The guest is announced elsewhere: pass on no more frames for groups, which
- * the network delivers there.
+ * The destination has announced the guest: stop handing over multicast and
+ * broadcast frames, which the network delivers there itself.
  */
 void handover_tap_set_announced(HandoverTap *tap);
 
 /**
  * handover_tap_get_stats:
- * @tap: it may be stopped
- * @stats: set to what was read so far
+ * @tap: a HandoverTap, started or not
+ * @stats: set to the current counters
  */
 void handover_tap_get_stats(const HandoverTap *tap,
                             NetdevHandoverStats *stats);

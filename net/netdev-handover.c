@@ -1,9 +1,10 @@
 /*
- * Object that sends a guest's packets after it when it has migrated
+ * Object that forwards a guest's packets to the host it has migrated to
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Here are its options and its life; handover-tap.c reads the packets.
+ * This file implements its properties and lifecycle; handover-tap.c reads the
+ * packets.
  */
 #include "qemu/osdep.h"
 #include "handover-tap.h"
@@ -21,20 +22,20 @@ OBJECT_DECLARE_SIMPLE_TYPE(NetdevHandover, NETDEV_HANDOVER)
 
 struct NetdevHandover {
     Object parent;
-    char *id;               /* for messages, even when it has lost its own */
+    char *id;               /* for messages, even after it was unparented */
     char *netdev;
     char *outdev;
     bool completed;
 
     Chardev *chr_out;
     PacketWriter writer;
-    HandoverTap *tap;       /* NULL once it has ended */
+    HandoverTap *tap;       /* NULL once the netdev is deleted */
     NotifierWithReturn migration;
     VMChangeStateEntry *vmstate;
     QEMUBH *start;
 };
 
-/* The guest goes on elsewhere, unless the VM has been continued here. */
+/* The guest runs at the destination, unless the VM was resumed here. */
 static void handover_start(void *opaque)
 {
     NetdevHandover *s = opaque;
@@ -46,8 +47,9 @@ static void handover_start(void *opaque)
 }
 
 /*
- * With postcopy, a migration may still fail right after it is told to be done,
- * but nobody else gets the big lock in between.  It is told once more later.
+ * With postcopy, a migration may still fail right after PRECOPY_DONE was
+ * notified, but the BQL is not released in between, so that the notification of
+ * the failure cancels the bottom half.  PRECOPY_DONE is notified again later.
  */
 static int handover_on_migration(NotifierWithReturn *notifier,
                                  MigrationEvent *event, Error **errp)
@@ -75,10 +77,10 @@ static void handover_on_room(void *opaque)
 {
     NetdevHandover *s = opaque;
 
-    handover_tap_go_on(s->tap);
+    handover_tap_resume(s->tap);
 }
 
-/* The other side has announced the guest. */
+/* The destination has announced the guest. */
 static void handover_on_answer(void *opaque)
 {
     NetdevHandover *s = opaque;
@@ -96,12 +98,12 @@ static void handover_end(NetdevHandover *s)
     g_clear_pointer(&s->tap, handover_tap_free);
     lost = packet_writer_stop(&s->writer);
     if (lost) {
-        warn_report("netdev-handover '%s' ends while %zu bytes wait for "
-                    "chardev '%s': they are lost", s->id, lost, s->outdev);
+        warn_report("netdev-handover '%s' has ended: %zu bytes queued for "
+                    "chardev '%s' are lost", s->id, lost, s->outdev);
     }
 }
 
-static void handover_on_netdev_gone(void *opaque)
+static void handover_on_netdev_deleted(void *opaque)
 {
     NetdevHandover *s = opaque;
 
@@ -125,7 +127,8 @@ static void netdev_handover_complete(UserCreatable *uc, Error **errp)
                                      "outdev", errp)) {
         return;
     }
-    s->tap = handover_tap_new(s->netdev, w, handover_on_netdev_gone, s, errp);
+    s->tap = handover_tap_new(s->netdev, w, handover_on_netdev_deleted, s,
+                              errp);
     if (!s->tap) {
         return;
     }
@@ -164,13 +167,13 @@ static void netdev_handover_finalize(Object *obj)
  * Properties
  */
 
-/* Returns: false if it is too late to set a property. */
+/* Returns: false if properties can't be set any more. */
 static bool handover_check_settable(NetdevHandover *s, const char *name,
                                     Error **errp)
 {
     if (s->completed) {
-        error_setg(errp, "'%s' of netdev-handover can't be changed any more: "
-                   "delete the object, and add another", name);
+        error_setg(errp, "'%s' of netdev-handover can't be changed after "
+                   "creation: delete the object and add a new one", name);
         return false;
     }
     return true;

@@ -1,15 +1,16 @@
 /*
- * Object that receives a guest's packets from where it has migrated from
+ * Object that receives a guest's packets from the host it has migrated from
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Records come from a netdev-handover and go to a chardev that sends them to
- * the guest's tap.  Until what has waited at the source is there, the guest is
- * not announced; otherwise what the network delivers here would overtake it.
+ * It receives records from a netdev-handover and passes them to a chardev that
+ * sends them to the guest's tap.  The guest is not announced before the
+ * source's backlog has arrived; otherwise packets that the network delivers
+ * here would overtake it.
  *
- *   state is loaded      "due": read the stream, start the timer
- *   end of the backlog   wait until nothing waits for outdev any more
- *   that, or the timer   "done": announce the guest, and tell the source
+ *   state is loaded        read the stream, start the timer
+ *   end of the backlog     wait until the queue for outdev is empty
+ *   queue empty, or timer  "done": announce the guest and notify the source
  */
 #include "qemu/osdep.h"
 #include "chardev/char-af-packet.h"
@@ -33,7 +34,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(NetdevTakeover, NETDEV_TAKEOVER)
 
 struct NetdevTakeover {
     Object parent;
-    char *id;               /* for messages, even when it has lost its own */
+    char *id;               /* for messages, even after it was unparented */
     char *netdev;
     char *indev;
     char *outdev;
@@ -49,14 +50,14 @@ struct NetdevTakeover {
     VMChangeStateEntry *vmstate;
     AnnounceHold hold;
     AnnounceTimer announcement;
-    QEMUTimer *hold_max;
+    QEMUTimer *hold_timer;
     QEMUBH *begin;
-    QEMUTimer *check_again;
-    bool loaded;            /* the guest's state is there */
-    bool due;               /* QEMU was to announce the guest */
-    bool end_seen;          /* of what has waited at the source */
+    QEMUTimer *recheck_timer;
+    bool loaded;            /* the guest's state is loaded */
+    bool due;               /* an announcement of the guest was held */
+    bool backlog_done;      /* the source's backlog has arrived */
     bool done;
-    bool in_broken;         /* discard until the next connection */
+    bool in_broken;         /* discard data until the next connection */
     uint64_t n_frames;
     uint64_t n_bytes;
     uint64_t n_dropped;
@@ -66,7 +67,7 @@ struct NetdevTakeover {
  * Announcement
  */
 
-/* Announce this NIC, now; QEMU's own timer makes further rounds. */
+/* Announce this NIC once; QEMU's own timer runs the other rounds. */
 static void takeover_announce(NetdevTakeover *s)
 {
     NetClientState *nc = qemu_find_netdev(s->netdev);
@@ -81,8 +82,8 @@ static void takeover_announce(NetdevTakeover *s)
 }
 
 /*
- * Send back a record like the one that ends the backlog: the source need not
- * pass on any more what is for groups.
+ * Answer with the record that ends the backlog, so that the source stops
+ * sending multicast and broadcast frames.
  */
 static void takeover_answer(NetdevTakeover *s)
 {
@@ -92,8 +93,8 @@ static void takeover_answer(NetdevTakeover *s)
 static void takeover_finish(NetdevTakeover *s, bool complete)
 {
     s->done = true;
-    timer_del(s->hold_max);
-    timer_del(s->check_again);
+    timer_del(s->hold_timer);
+    timer_del(s->recheck_timer);
     qemu_announce_release(&s->hold);
     if (s->due) {
         takeover_announce(s);
@@ -111,27 +112,27 @@ static void takeover_check_end(void *opaque)
 {
     NetdevTakeover *s = opaque;
 
-    if (!s->loaded || !s->end_seen || s->done ||
+    if (!s->loaded || !s->backlog_done || s->done ||
         packet_writer_waiting(&s->writer)) {
         return;
     }
     if (chr_af_packet_queue_frames(s->chr_out)) {
-        timer_mod(s->check_again, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                                  CHECK_INTERVAL);
+        timer_mod(s->recheck_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                                    CHECK_INTERVAL);
     } else {
         takeover_finish(s, !s->n_dropped);
     }
 }
 
-/* The guest's state is loaded: its tap takes what it negotiated. */
+/* The guest's state is loaded: its tap uses the negotiated vnet header. */
 static void takeover_begin(void *opaque)
 {
     NetdevTakeover *s = opaque;
 
     if (!s->loaded && !runstate_check(RUN_STATE_INMIGRATE)) {
         s->loaded = true;
-        timer_mod(s->hold_max, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
-                               HOLD_MAX);
+        timer_mod(s->hold_timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) +
+                                 HOLD_MAX);
         s->writer.on_hold = false;
         packet_writer_flush(&s->writer);
         qemu_chr_fe_accept_input(&s->in);
@@ -144,11 +145,11 @@ static void takeover_on_due(AnnounceHold *hold)
     NetdevTakeover *s = container_of(hold, NetdevTakeover, hold);
 
     s->due = true;
-    /* Somebody may have asked for it before the state is loaded */
+    /* announce-self may have been used before the state is loaded */
     qemu_bh_schedule(s->begin);
 }
 
-/* If QEMU is not to announce the guest by itself */
+/* Needed if QEMU does not announce the guest by itself */
 static void takeover_on_vm_state(void *opaque, bool running, RunState state)
 {
     NetdevTakeover *s = opaque;
@@ -173,13 +174,13 @@ static int takeover_can_read(void *opaque)
 static void takeover_on_record(SocketReadState *rs)
 {
     NetdevTakeover *s = container_of(rs, NetdevTakeover, rs);
-    uint8_t *payload = s->record + PACKET_WRITER_HEAD_LEN;
+    uint8_t *payload = s->record + PACKET_WRITER_HDR_LEN;
 
     if (rs->packet_len == rs->vnet_hdr_len) {
-        s->end_seen = true;
+        s->backlog_done = true;
         return;
     }
-    /* outdev would end the stream at another vnet header */
+    /* outdev fails on a vnet header of any other length */
     if (rs->vnet_hdr_len != sizeof(struct virtio_net_hdr) ||
         packet_writer_waiting(&s->writer) >= PACKET_RECORDS_WAITING_MAX) {
         s->n_dropped++;
@@ -192,21 +193,21 @@ static void takeover_on_record(SocketReadState *rs)
 }
 
 /*
- * The stream makes no sense; a socket's connection ends by this.  A pipe or a
- * pty is discarded until it is opened again.  What has no watch is no stream:
- * there the next read starts with a record.
+ * The stream is invalid.  This disconnects a socket; data from a pipe or a pty
+ * is discarded until it is opened again.  A chardev without a watch is not a
+ * stream: each read starts with a new record.
  */
 static void takeover_fail_in(NetdevTakeover *s, Error *err)
 {
-    error_reportf_err(err, "netdev-takeover '%s': chardev '%s': no more of "
-                      "the stream is used: ", s->id, s->indev);
+    error_reportf_err(err, "netdev-takeover '%s': chardev '%s': ignoring the "
+                      "rest of the stream: ", s->id, s->indev);
     s->in_broken = CHARDEV_GET_CLASS(s->chr_in)->chr_add_watch != NULL;
     qemu_chr_fe_disconnect(&s->in);
 }
 
 /*
- * Before the guest's state is loaded, this is called only if the source has
- * hung up already: what it has sent is kept.
+ * Before the guest's state is loaded, this is called only when the source hangs
+ * up; the data is then queued in the writer.
  */
 static void takeover_read(void *opaque, const uint8_t *buf, int size)
 {
@@ -233,7 +234,7 @@ static void takeover_in_event(void *opaque, QEMUChrEvent event)
         s->in_broken = false;
         net_socket_rs_init(&s->rs, takeover_on_record, true);
     } else if (event == CHR_EVENT_OPENED && s->done) {
-        /* The source may have missed it */
+        /* The source may have missed the answer */
         takeover_answer(s);
     }
 }
@@ -247,7 +248,7 @@ static void takeover_on_room(void *opaque)
 }
 
 /*
- * Beginning and end
+ * Start and stop
  */
 
 static bool takeover_check_netdev(NetdevTakeover *s, Error **errp)
@@ -255,26 +256,26 @@ static bool takeover_check_netdev(NetdevTakeover *s, Error **errp)
     NetClientState *nc = s->netdev ? qemu_find_netdev(s->netdev) : NULL;
 
     if (!nc) {
-        error_setg(errp, "'netdev' of netdev-takeover: there is no netdev "
-                   "'%s'", s->netdev ?: "");
+        error_setg(errp, "'netdev' of netdev-takeover: netdev '%s' not found",
+                   s->netdev ?: "");
         return false;
     }
     if (nc->info->type != NET_CLIENT_DRIVER_TAP) {
-        error_setg(errp, "netdev '%s' is not of type tap: what a packet "
+        error_setg(errp, "netdev '%s' is not of type tap: frames that a packet "
                    "socket sends would not reach its guest", s->netdev);
         return false;
     }
     return true;
 }
 
-/* It may have no connection yet, and get one with add_client. */
+/* outdev may be unconnected until add_client passes it a socket. */
 static bool takeover_check_outdev(NetdevTakeover *s, Error **errp)
 {
     const int expected = sizeof(struct virtio_net_hdr);
     int vnet_hdr_len;
 
     if (!chr_af_packet_is_inject(s->chr_out)) {
-        error_setg(errp, "chardev '%s' sends nothing to a tap: 'outdev' of "
+        error_setg(errp, "chardev '%s' can't send frames to a tap: 'outdev' of "
                    "netdev-takeover needs a socket with "
                    "'af-packet-mode=inject'", s->outdev);
         return false;
@@ -282,8 +283,8 @@ static bool takeover_check_outdev(NetdevTakeover *s, Error **errp)
     vnet_hdr_len = chr_af_packet_vnet_hdr_len(s->chr_out);
     if (vnet_hdr_len >= 0 && vnet_hdr_len != expected) {
         error_setg(errp, "the packet socket of chardev '%s' has a vnet header "
-                   "of %d bytes: 'outdev' of netdev-takeover needs one with "
-                   "%d (PACKET_VNET_HDR)", s->outdev, vnet_hdr_len, expected);
+                   "of %d bytes: 'outdev' of netdev-takeover needs %d bytes "
+                   "(PACKET_VNET_HDR)", s->outdev, vnet_hdr_len, expected);
         return false;
     }
     return true;
@@ -317,10 +318,10 @@ static bool takeover_hold(NetdevTakeover *s, Error **errp)
 
 static void takeover_start(NetdevTakeover *s)
 {
-    s->hold_max = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_on_timeout, s);
+    s->hold_timer = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_on_timeout, s);
     s->begin = qemu_bh_new(takeover_begin, s);
-    s->check_again = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_check_end,
-                                  s);
+    s->recheck_timer = timer_new_ms(QEMU_CLOCK_REALTIME, takeover_check_end,
+                                    s);
     s->vmstate = qemu_add_vm_change_state_handler(takeover_on_vm_state, s);
 
     s->writer.on_room = takeover_on_room;
@@ -341,9 +342,8 @@ static void netdev_takeover_complete(UserCreatable *uc, Error **errp)
         return;
     }
     if (!runstate_check(RUN_STATE_INMIGRATE)) {
-        error_setg(errp, "netdev-takeover is for a QEMU that waits for a "
-                   "guest: use -incoming, and add the object before the "
-                   "migration");
+        error_setg(errp, "netdev-takeover requires an incoming migration: use "
+                   "-incoming, and add the object before the migration");
         return;
     }
     if (!takeover_attach(s, errp) || !takeover_hold(s, errp)) {
@@ -364,18 +364,18 @@ static void takeover_end(NetdevTakeover *s)
             takeover_announce(s);
         }
     }
-    timer_free(s->hold_max);
+    timer_free(s->hold_timer);
     qemu_bh_delete(s->begin);
-    timer_free(s->check_again);
+    timer_free(s->recheck_timer);
     qemu_del_vm_change_state_handler(s->vmstate);
     qemu_chr_fe_set_handlers(&s->in, NULL, NULL, NULL, NULL, NULL, NULL,
                              false);
     lost = packet_writer_stop(&s->writer);
     if (lost) {
-        warn_report("netdev-takeover '%s' is deleted while %zu bytes wait for "
-                    "chardev '%s': they are lost", s->id, lost, s->outdev);
+        warn_report("netdev-takeover '%s' is deleted: %zu bytes queued for "
+                    "chardev '%s' are lost", s->id, lost, s->outdev);
     }
-    /* The rest of a record makes no sense to who uses the chardev next */
+    /* The next user of the chardev must not see the rest of a record */
     if (s->rs.state || s->rs.index) {
         qemu_chr_fe_disconnect(&s->in);
     }
@@ -400,13 +400,13 @@ static void netdev_takeover_finalize(Object *obj)
  * Properties
  */
 
-/* Set one of the options, unless it is too late. */
+/* Set a property, unless the object is complete. */
 static void takeover_set(NetdevTakeover *s, char **option, const char *name,
                          const char *value, Error **errp)
 {
     if (s->completed) {
-        error_setg(errp, "'%s' of netdev-takeover can't be changed any more: "
-                   "delete the object, and add another", name);
+        error_setg(errp, "'%s' of netdev-takeover can't be changed after "
+                   "creation: delete the object and add a new one", name);
         return;
     }
     g_free(*option);

@@ -1,5 +1,5 @@
 /*
- * Carries records of packets from one character device to another
+ * Forwards packet records from one character device to another
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,13 +10,13 @@
 #include "qemu/units.h"
 #include "trace.h"
 
-/* From here on, to copy records costs more than to write them by themselves */
+/* From this size on, writing records directly is cheaper than copying them */
 #define WRITE_IN_PLACE_MIN (16 * KiB)
 
-/* What is written at once, if there is as much */
+/* Flush as soon as this many bytes are queued */
 #define WRITE_SIZE (64 * KiB)
 
-/* Data from outdev is discarded in pieces of this size */
+/* Data from outdev is discarded in chunks of this size */
 #define DISCARD_SIZE (4 * KiB)
 
 static const char *chardev_label(CharBackend *be)
@@ -49,8 +49,8 @@ static gboolean carrier_on_room(void *do_not_use, GIOCondition condition,
                                 void *opaque);
 
 /*
- * A chardev may have to know that somebody will wait for room before it
- * makes anybody do so; hence this is also how a connection starts.
+ * A chardev may block only writers that have watched for G_IO_OUT before (see
+ * QIOChannelAfPacket), so a new connection starts with a watch, too.
  */
 static void carrier_wait_for_room(PacketCarrier *c)
 {
@@ -60,18 +60,19 @@ static void carrier_wait_for_room(PacketCarrier *c)
     }
 }
 
-/* out takes no more; a socket's connection ends by this. */
+/* out accepts no more data.  This disconnects a socket. */
 static void carrier_fail_out(PacketCarrier *c)
 {
     qatomic_set(&c->out_open, false);
     qemu_chr_fe_disconnect(&c->out);
     if (qemu_chr_fe_backend_open(&c->out)) {
-        error_report("packet-relay '%s': chardev '%s' failed and is not "
-                     "written to any more", c->id, chardev_label(&c->out));
+        error_report("packet-relay '%s': writing to chardev '%s' failed; "
+                     "no more packets are written to it", c->id,
+                     chardev_label(&c->out));
     }
 }
 
-/* Returns: how many of the bytes out takes now */
+/* Returns: the number of bytes that out accepted */
 static size_t carrier_write(PacketCarrier *c, struct iovec records)
 {
     int ret = qemu_chr_fe_write(&c->out, records.iov_base, records.iov_len);
@@ -90,7 +91,7 @@ static size_t carrier_write(PacketCarrier *c, struct iovec records)
     return MAX(ret, 0);
 }
 
-/* Write what waits, as far as there is room. */
+/* Write as much of the queue as out accepts. */
 static void carrier_flush(PacketCarrier *c)
 {
     struct iovec waiting = packet_records_waiting(&c->records);
@@ -115,7 +116,7 @@ static gboolean carrier_on_room(void *do_not_use, GIOCondition condition,
     return G_SOURCE_REMOVE;
 }
 
-static gboolean carrier_end_turn(void *opaque)
+static gboolean carrier_flush_cb(void *opaque)
 {
     PacketCarrier *c = opaque;
 
@@ -127,7 +128,7 @@ static gboolean carrier_end_turn(void *opaque)
     return G_SOURCE_CONTINUE;
 }
 
-/* Records that come one by one in a turn of the loop are written together. */
+/* Small records of one loop iteration are written in one batch. */
 static void carrier_forward(PacketCarrier *c, struct iovec whole)
 {
     size_t sent = 0;
@@ -146,7 +147,7 @@ static void carrier_forward(PacketCarrier *c, struct iovec whole)
     }
 }
 
-/* Nothing that comes from out means anything, except that it ends. */
+/* Data from out is ignored, but has to be read to notice a hangup. */
 static int carrier_out_can_read(void *opaque)
 {
     return DISCARD_SIZE;
@@ -162,7 +163,7 @@ static void carrier_out_event(void *opaque, QEMUChrEvent event)
 
     switch (event) {
     case CHR_EVENT_OPENED:
-        /* In the main thread, if add_client did it */
+        /* Runs in the main thread if add_client opened the chardev */
         qatomic_set(&c->out_open, true);
         g_source_set_ready_time(c->turn, 0);
         break;
@@ -190,21 +191,21 @@ static int carrier_in_can_read(void *opaque)
 }
 
 /*
- * The stream makes no sense; a socket's connection ends by this.  A pipe or a
- * pty is discarded until it is opened again.  What has no watch is no stream:
- * there the next read starts with a record.
+ * The stream is invalid.  This disconnects a socket; data from a pipe or a pty
+ * is discarded until it is opened again.  A chardev without a watch is not a
+ * stream: each read starts with a new record.
  */
 static void carrier_fail_in(PacketCarrier *c, Error *err)
 {
     Chardev *chr = qemu_chr_fe_get_driver(&c->in);
 
-    error_reportf_err(err, "packet-relay '%s': chardev '%s': no more of the "
-                      "stream is used: ", c->id, chr->label);
+    error_reportf_err(err, "packet-relay '%s': chardev '%s': ignoring the "
+                      "rest of the stream: ", c->id, chr->label);
     c->in_broken = CHARDEV_GET_CLASS(chr)->chr_add_watch != NULL;
     qemu_chr_fe_disconnect(&c->in);
 }
 
-/* Returns: whether too much waits; @whole is dropped then. */
+/* Drop @whole if the queue is full.  Returns: whether it was dropped. */
 static bool carrier_drop(PacketCarrier *c, struct iovec whole)
 {
     if (packet_records_waiting(&c->records).iov_len <
@@ -251,25 +252,25 @@ static void carrier_in_event(void *opaque, QEMUChrEvent event)
 }
 
 /*
- * Beginning and end
+ * Start and stop
  */
 
-static gboolean turn_dispatch(GSource *source, GSourceFunc callback,
-                              gpointer user_data)
+static gboolean flush_source_dispatch(GSource *source, GSourceFunc callback,
+                                      gpointer user_data)
 {
     g_source_set_ready_time(source, -1);
     return callback(user_data);
 }
 
-static GSourceFuncs turn_funcs = {
-    .dispatch = turn_dispatch,
+static GSourceFuncs flush_source_funcs = {
+    .dispatch = flush_source_dispatch,
 };
 
 void packet_carrier_start(PacketCarrier *c)
 {
     packet_records_init(&c->records, c->vnet_hdr);
-    c->turn = g_source_new(&turn_funcs, sizeof(GSource));
-    g_source_set_callback(c->turn, carrier_end_turn, c, NULL);
+    c->turn = g_source_new(&flush_source_funcs, sizeof(GSource));
+    g_source_set_callback(c->turn, carrier_flush_cb, c, NULL);
     g_source_set_name(c->turn, "packet-relay");
     g_source_attach(c->turn, c->context);
 
@@ -286,11 +287,11 @@ void packet_carrier_stop(PacketCarrier *c)
     carrier_flush(c);
     lost = packet_records_waiting(&c->records).iov_len;
     if (lost) {
-        warn_report("packet-relay '%s' is deleted while %zu bytes wait for "
-                    "chardev '%s': they are lost", c->id, lost,
+        warn_report("packet-relay '%s' is deleted: %zu bytes queued for "
+                    "chardev '%s' are lost", c->id, lost,
                     chardev_label(&c->out));
     }
-    /* The rest of a record makes no sense to who uses the chardev next */
+    /* The next user of a chardev must not see the rest of a record */
     if (packet_records_rewind(&c->records)) {
         qemu_chr_fe_disconnect(&c->out);
     }

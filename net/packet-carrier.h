@@ -1,12 +1,12 @@
 /*
- * Carries records of packets from one character device to another
+ * Forwards packet records from one character device to another
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * It reads only while there is room behind: what waits does so where it came
- * from, such as in the kernel's buffer of a socket.  Only what a peer has sent
- * before it hangs up is taken at once.  All of it happens in sources of one
- * context, which no nested event loop runs.
+ * It reads only while the output has room; until then, data stays where it came
+ * from, for example in the kernel's socket buffer.  Only what a peer sent
+ * before it hung up is read at once.  Everything runs in sources of one
+ * context, which no nested event loop dispatches.
  */
 #ifndef NET_PACKET_CARRIER_H
 #define NET_PACKET_CARRIER_H
@@ -17,21 +17,21 @@
 #include "qemu/stats64.h"
 
 typedef struct PacketCarrier {
-    /* To be set before it starts */
+    /* To be set by the user */
     const char *id;         /* of the packet-relay, for messages */
-    bool vnet_hdr;          /* the form of the records */
-    CharBackend in;         /* attached to a chardev each, */
-    CharBackend out;        /* which can move to the context */
-    GMainContext *context;  /* NULL for the default one */
+    bool vnet_hdr;          /* records state the length of a vnet header */
+    CharBackend in;         /* both attached to a chardev that */
+    CharBackend out;        /* can move to the context */
+    GMainContext *context;  /* NULL for the default context */
 
-    GSource *turn;          /* ends the turn of the loop that it is armed in */
+    GSource *turn;          /* flushes at the end of a loop iteration */
     bool out_open;          /* set in any thread, cleared in the context's */
-    guint watch;            /* waits for room in out, 0 if not */
-    bool has_room;          /* as far as is known, in out */
-    bool in_broken;         /* what is read from in is discarded */
+    guint watch;            /* for G_IO_OUT on out, or 0 */
+    bool has_room;          /* the last write to out did not block */
+    bool in_broken;         /* discard what is read from in */
     PacketRecords records;
 
-    /* For any thread */
+    /* Readable from any thread */
     Stat64 n_records;
     Stat64 n_bytes;
     Stat64 waiting_bytes;
@@ -42,28 +42,28 @@ typedef struct PacketCarrier {
 
 /**
  * packet_carrier_start:
- * @c: the carrier; what is not to be set is zero
+ * @c: the carrier, with the user's fields set and all others zero
  *
- * Call it in the thread of the context.
+ * Must be called in the thread of the context.
  */
 void packet_carrier_start(PacketCarrier *c);
 
 /**
  * packet_carrier_stop:
- * @c: the carrier, started
+ * @c: a started carrier
  *
- * Detach it from its chardevs.  A connection that has passed a record partly
- * is closed; if records still wait, there is a warning.  Call it in the thread
- * of the context.
+ * Detach it from its chardevs.  A connection with a partially transferred
+ * record is closed.  Warns about queued records that are lost.  Must be called
+ * in the thread of the context.
  */
 void packet_carrier_stop(PacketCarrier *c);
 
 /**
  * packet_carrier_get_stats:
- * @c: the carrier, started or not
- * @stats: set to what it has carried so far
+ * @c: a carrier, started or not
+ * @stats: set to the current counters
  *
- * Call it in any thread.
+ * May be called in any thread.
  */
 void packet_carrier_get_stats(PacketCarrier *c, PacketRelayStats *stats);
 

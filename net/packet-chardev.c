@@ -1,5 +1,5 @@
 /*
- * Chardevs that an object reads packets from, or writes them to
+ * Chardevs that an object reads packets from or writes packets to
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,15 +19,15 @@ Chardev *packet_chardev_attach(CharBackend *be, const char *type,
     }
     chr = qemu_chr_find(id);
     if (!chr) {
-        error_setg(errp, "'%s' of %s: there is no chardev '%s'", option, type,
+        error_setg(errp, "'%s' of %s: chardev '%s' not found", option, type,
                    id);
         return NULL;
     }
     if (object_dynamic_cast(OBJECT(chr), TYPE_CHARDEV_MUX) ||
         object_dynamic_cast(OBJECT(chr), TYPE_CHARDEV_HUB)) {
         error_setg(errp, "chardev '%s' is shared with others, which would "
-                   "take bytes out of the stream: %s needs one of its own, "
-                   "without 'mux'", id, type);
+                   "consume bytes of the stream: %s needs a chardev of its "
+                   "own, without 'mux'", id, type);
         return NULL;
     }
     if (!qemu_chr_fe_init(be, chr, errp)) {

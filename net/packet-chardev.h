@@ -1,5 +1,5 @@
 /*
- * Chardevs that an object reads packets from, or writes them to
+ * Chardevs that an object reads packets from or writes packets to
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,15 +10,16 @@
 
 /**
  * packet_chardev_attach:
- * @be: what will use the chardev
+ * @be: the frontend to attach
  * @type: the object's type, for messages
  * @option: the object's option that names the chardev, for messages
  * @id: the chardev's ID, or NULL if it was not given
- * @errp: set if there is none, or if others use it
+ * @errp: set if there is no such chardev, or if it is shared or in use
  *
- * Chardevs go before objects when QEMU ends; so this also takes a reference.
+ * Also takes a reference, because QEMU deletes chardevs before objects when it
+ * exits.
  *
- * Returns: the chardev, for packet_chardev_detach(), or NULL
+ * Returns: the chardev, for packet_chardev_detach(), or NULL on error
  */
 Chardev *packet_chardev_attach(CharBackend *be, const char *type,
                                const char *option, const char *id,
@@ -29,17 +30,17 @@ Chardev *packet_chardev_attach(CharBackend *be, const char *type,
  * @chr: the chardev
  * @type: the object's type, for messages
  * @option: the object's option that names the chardev, for messages
- * @errp: set if it isn't one
+ * @errp: set if the chardev cannot report when it is writable
  *
- * Returns: whether it is possible to wait until the chardev has room.
+ * Returns: true if it is possible to wait until the chardev is writable.
  */
 bool packet_chardev_check_stream(Chardev *chr, const char *type,
                                  const char *option, Error **errp);
 
 /**
  * packet_chardev_detach:
- * @be: what was attached
- * @chr: what packet_chardev_attach() has returned
+ * @be: the attached frontend
+ * @chr: the return value of packet_chardev_attach(), may be NULL
  */
 void packet_chardev_detach(CharBackend *be, Chardev *chr);
 

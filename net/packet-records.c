@@ -1,5 +1,5 @@
 /*
- * Records of packets on their way from one byte stream to another
+ * Queue of packet records between two byte streams
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,13 +14,13 @@ static size_t record_head_len(const PacketRecords *records)
     return (records->vnet_hdr ? 2 : 1) * sizeof(uint32_t);
 }
 
-/* The word number @i of a head; ldl_be_p() would extend its sign */
+/* Word @i of a record's header; ldl_be_p() would sign-extend it */
 static uint32_t record_head_word(const uint8_t *record, int i)
 {
     return ldl_be_p(record + i * sizeof(uint32_t));
 }
 
-/* Is what a record states about itself possible? */
+/* Check that the lengths in a record's header are valid. */
 static bool record_check_head(const PacketRecords *records,
                               const uint8_t *record, Error **errp)
 {
@@ -28,7 +28,7 @@ static bool record_check_head(const PacketRecords *records,
     uint32_t vnet_hdr_len;
 
     if (len > NET_BUFSIZE) {
-        error_setg(errp, "record length %" PRIu32 " is above the limit of %d: "
+        error_setg(errp, "record length %" PRIu32 " exceeds the limit of %d: "
                    "not a packet stream, or one %s vnet headers",
                    len, NET_BUFSIZE, records->vnet_hdr ? "without" : "with");
         return false;
@@ -48,8 +48,8 @@ static bool record_check_head(const PacketRecords *records,
 }
 
 /*
- * The length of the record of which there are @have bytes, as far as known:
- * up to the end of its head until that is there.
+ * The length of a record of which @have bytes were received; as long as its
+ * header is incomplete, the length of the header.
  */
 static size_t record_len(const PacketRecords *records, const uint8_t *record,
                          size_t have)
@@ -73,7 +73,7 @@ static void records_append(PacketRecords *records, struct iovec iov)
     g_byte_array_append(records->bytes, iov.iov_base, iov.iov_len);
 }
 
-/* Append what is missing of a record that has come in partly. */
+/* Complete the partial record, as far as @in suffices. */
 static bool records_complete(PacketRecords *records, struct iovec *in,
                              Error **errp)
 {
@@ -102,8 +102,8 @@ static bool records_complete(PacketRecords *records, struct iovec *in,
 }
 
 /*
- * Set @len to how many bytes at @buf, at most @max, belong to whole records,
- * and @count to how many these are.  Returns: false if the next is impossible.
+ * Set @len to the length of the whole records in the @max bytes at @buf, and
+ * @count to their number.  Returns: false if an invalid record follows.
  */
 static bool records_find(const PacketRecords *records, const uint8_t *buf,
                          size_t max, size_t *len, size_t *count, Error **errp)
@@ -129,7 +129,7 @@ static bool records_find(const PacketRecords *records, const uint8_t *buf,
     return true;
 }
 
-/* Returns: where the record starts that byte @pos of whole records is in */
+/* Returns: the start of the record that contains byte @pos of whole records */
 static size_t records_floor(const PacketRecords *records, const uint8_t *buf,
                             size_t pos)
 {

@@ -1,16 +1,16 @@
 /*
- * Records of packets on their way from one byte stream to another
+ * Queue of packet records between two byte streams
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Bytes that come in pieces go on as whole records, as net_fill_rstate()
- * reads them:
+ * Reassembles a byte stream into complete records, in the format that
+ * net_fill_rstate() reads:
  *
  *   be32   length of the payload, at most NET_BUFSIZE
- *   be32   length of the vnet header, only in the vnet form
+ *   be32   length of the vnet header, only with @vnet_hdr
  *   bytes  payload: the vnet header, if any, then the packet
  *
- * Nothing but the head of a record is looked at.  Not locked.
+ * Only the header of a record is parsed.  Not thread-safe.
  */
 #ifndef NET_PACKET_RECORDS_H
 #define NET_PACKET_RECORDS_H
@@ -18,31 +18,31 @@
 #include "net/net.h"
 #include "qemu/units.h"
 
-/* The most that stands before a payload, in bytes */
-#define PACKET_RECORD_HEAD_MAX (2 * sizeof(uint32_t))
+/* Maximum length of a record's header, in bytes */
+#define PACKET_RECORD_HDR_MAX (2 * sizeof(uint32_t))
 
-/* The longest record, in bytes */
-#define PACKET_RECORD_MAX (PACKET_RECORD_HEAD_MAX + NET_BUFSIZE)
+/* Maximum length of a record, in bytes */
+#define PACKET_RECORD_MAX (PACKET_RECORD_HDR_MAX + NET_BUFSIZE)
 
 /*
- * How many bytes may wait.  What a peer has sent before it hangs up comes at
- * once, room or not, and more peers may do so; this is enough for what a socket
- * chardev buffers.
+ * Maximum number of queued bytes.  What a peer sent before it hung up is read
+ * at once, whether there is room or not, and more peers may follow; this is
+ * enough for the receive buffer of a socket chardev.
  */
 #define PACKET_RECORDS_WAITING_MAX (32 * MiB)
 
 typedef struct PacketRecords {
-    bool vnet_hdr;      /* the form */
-    GByteArray *bytes;  /* starts with a record */
-    size_t sent;        /* of these bytes */
-    size_t whole;       /* of these bytes belong to whole records */
-    uint64_t n_records; /* whole ones that have come in */
-    uint64_t n_bytes;   /* of these */
+    bool vnet_hdr;      /* records state the length of a vnet header */
+    GByteArray *bytes;  /* the queue; starts with the start of a record */
+    size_t sent;        /* number of queued bytes that were sent */
+    size_t whole;       /* number of queued bytes in whole records */
+    uint64_t n_records; /* whole records received so far */
+    uint64_t n_bytes;   /* bytes in these records */
 } PacketRecords;
 
 /**
  * packet_records_init:
- * @records: to be ended with packet_records_destroy()
+ * @records: the records; free them with packet_records_destroy()
  * @vnet_hdr: whether records state the length of a vnet header
  */
 void packet_records_init(PacketRecords *records, bool vnet_hdr);
@@ -56,26 +56,26 @@ void packet_records_destroy(PacketRecords *records);
 /**
  * packet_records_next:
  * @records: the records
- * @in: bytes of the stream; advanced past what was used
- * @whole: set to the whole records in these bytes, where they are, which the
- *     caller has to send or to packet_records_put()
- * @errp: set if what follows in @in can't be a record
+ * @in: bytes of the stream; advanced past the consumed ones
+ * @whole: set to the part of @in that consists of whole records, which the
+ *     caller has to send or to pass to packet_records_put()
+ * @errp: set if the next bytes of @in cannot be a record
  *
- * Complete the record that has come in partly, and find the end of the whole
- * ones.  What remains in @in, unless there is an error, is the start of
- * another, for packet_records_put_partial().
+ * Complete the partial record, if there is one, and find the whole records that
+ * follow.  Unless there is an error, @in is left with the start of another
+ * record, for packet_records_put_partial().
  *
- * Returns: false on error; @whole is set to what comes before it.
+ * Returns: false on error; @whole is then set to the records before it.
  */
 bool packet_records_next(PacketRecords *records, struct iovec *in,
                          struct iovec *whole, Error **errp);
 
 /**
  * packet_records_count:
- * @records: tells the form
+ * @records: the records, for the format
  * @whole: whole records
  *
- * Returns: how many there are.
+ * Returns: the number of records in @whole.
  */
 size_t packet_records_count(const PacketRecords *records, struct iovec whole);
 
@@ -83,8 +83,8 @@ size_t packet_records_count(const PacketRecords *records, struct iovec whole);
  * packet_records_put:
  * @records: the records, none of which is partial
  * @whole: whole records, or nothing; copied
- * @sent: how many of these bytes are sent already; if there are any, nothing
- *     else may wait
+ * @sent: number of these bytes that were sent already; unless it is 0, the
+ *     queue must be empty
  */
 void packet_records_put(PacketRecords *records, struct iovec whole,
                         size_t sent);
@@ -100,9 +100,9 @@ void packet_records_put_partial(PacketRecords *records, struct iovec part);
  * packet_records_drop_partial:
  * @records: the records
  *
- * Forget a record that has come in partly; the next byte starts a record.
+ * Drop a partially received record; the next byte starts a new one.
  *
- * Returns: true if there was one to forget.
+ * Returns: true if a record was dropped.
  */
 bool packet_records_drop_partial(PacketRecords *records);
 
@@ -110,14 +110,14 @@ bool packet_records_drop_partial(PacketRecords *records);
  * packet_records_waiting:
  * @records: the records
  *
- * Returns: what is to be sent next, valid until anything is put.
+ * Returns: the bytes to send next, valid until the queue changes.
  */
 struct iovec packet_records_waiting(const PacketRecords *records);
 
 /**
  * packet_records_sent:
  * @records: the records
- * @len: how many of the bytes that wait were sent
+ * @len: number of bytes from packet_records_waiting() that were sent
  */
 void packet_records_sent(PacketRecords *records, size_t len);
 
@@ -125,9 +125,9 @@ void packet_records_sent(PacketRecords *records, size_t len);
  * packet_records_rewind:
  * @records: the records
  *
- * Have a record that was sent partly sent once more, from its start.
+ * Send a partially sent record again, from its start.
  *
- * Returns: true if there is one.
+ * Returns: true if there is such a record.
  */
 bool packet_records_rewind(PacketRecords *records);
 

@@ -1,10 +1,10 @@
 /*
- * Object that carries records of packets from one character device to another
+ * Object that forwards packet records from one character device to another
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Here are its options and its life; packet-carrier.c does the work, in the
- * main loop or in an iothread.
+ * This file implements its properties and lifecycle; packet-carrier.c does the
+ * forwarding, in the main loop or in an iothread.
  */
 #include "qemu/osdep.h"
 #include "block/aio-wait.h"
@@ -20,10 +20,10 @@ OBJECT_DECLARE_SIMPLE_TYPE(PacketRelay, PACKET_RELAY)
 
 struct PacketRelay {
     Object parent;
-    char *id;               /* for messages, even when it has lost its own */
+    char *id;               /* for messages, even after it was unparented */
     char *indev;
     char *outdev;
-    IOThread *iothread;     /* NULL: in the main loop */
+    IOThread *iothread;     /* NULL for the main loop */
     bool completed;
 
     Chardev *chr_in;
@@ -31,7 +31,7 @@ struct PacketRelay {
     PacketCarrier carrier;
 };
 
-/* Runs in the context */
+/* Runs in the relay's context */
 static void relay_enter(void *opaque)
 {
     packet_carrier_start(opaque);
@@ -42,7 +42,7 @@ static void relay_leave(void *opaque)
     packet_carrier_stop(opaque);
 }
 
-/* Run @func in the relay's context, and wait for it. */
+/* Run @func in the relay's context and wait until it returns. */
 static void relay_run(PacketRelay *s, QEMUBHFunc *func)
 {
     if (s->iothread) {
@@ -81,12 +81,12 @@ static void packet_relay_complete(UserCreatable *uc, Error **errp)
         return;
     }
 
-    /* What a peer has sent before it left is to go on, too */
+    /* Also forward what a peer sent before it hung up */
     qemu_chr_fe_set_read_to_end(&c->in, true);
     s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));
     c->id = s->id;
     if (s->iothread) {
-        /* That of the property goes before the object is finalized */
+        /* The property's reference is dropped before the finalizer runs */
         object_ref(OBJECT(s->iothread));
         c->context = iothread_get_g_main_context(s->iothread);
     }
@@ -113,13 +113,13 @@ static void packet_relay_finalize(Object *obj)
  * Properties
  */
 
-/* Returns: false if it is too late to set a property. */
+/* Returns: false if properties can't be set any more. */
 static bool relay_check_settable(PacketRelay *s, const char *name,
                                  Error **errp)
 {
     if (s->completed) {
-        error_setg(errp, "'%s' of packet-relay can't be changed any more: "
-                   "delete the object, and add another", name);
+        error_setg(errp, "'%s' of packet-relay can't be changed after "
+                   "creation: delete the object and add a new one", name);
         return false;
     }
     return true;

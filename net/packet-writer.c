@@ -1,5 +1,5 @@
 /*
- * Writes records of packets to a character device, as it has room
+ * Flow-controlled writer of packet records to a character device
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,7 +17,7 @@ size_t packet_writer_waiting(const PacketWriter *w)
 
 bool packet_writer_has_room(const PacketWriter *w)
 {
-    return w->has_room && packet_writer_waiting(w) < PACKET_WRITER_ENOUGH;
+    return w->has_room && packet_writer_waiting(w) < PACKET_WRITER_HIGH_WATER;
 }
 
 static gboolean writer_on_room(void *do_not_use, GIOCondition condition,
@@ -35,8 +35,8 @@ static gboolean writer_on_room(void *do_not_use, GIOCondition condition,
 }
 
 /*
- * A chardev may have to know that somebody will wait for room before it
- * makes anybody do so; hence this is also how a connection starts.
+ * A chardev may block only writers that have watched for G_IO_OUT before (see
+ * QIOChannelAfPacket), so a new connection starts with a watch, too.
  */
 static void writer_wait_for_room(PacketWriter *w)
 {
@@ -55,14 +55,14 @@ static void writer_stop_watch(PacketWriter *w)
     }
 }
 
-/* Nothing more is taken; a socket's connection ends by this. */
+/* The chardev accepts no more data.  This disconnects a socket. */
 static void writer_fail(PacketWriter *w)
 {
     w->has_room = false;
     qemu_chr_fe_disconnect(&w->chr);
     if (qemu_chr_fe_backend_open(&w->chr)) {
-        error_report("chardev '%s' fails; no more packets are written to it",
-                     qemu_chr_fe_get_driver(&w->chr)->label);
+        error_report("writing to chardev '%s' failed; no more packets are "
+                     "written to it", qemu_chr_fe_get_driver(&w->chr)->label);
     }
 }
 
@@ -88,13 +88,13 @@ void packet_writer_flush(PacketWriter *w)
 void packet_writer_put(PacketWriter *w, uint8_t *payload, size_t len,
                        size_t vnet_hdr_len)
 {
-    uint8_t *record = payload - PACKET_WRITER_HEAD_LEN;
+    uint8_t *record = payload - PACKET_WRITER_HDR_LEN;
 
     assert(len <= NET_BUFSIZE && vnet_hdr_len <= len);
     stl_be_p(record, len);
     stl_be_p(record + sizeof(uint32_t), vnet_hdr_len);
     packet_records_put(&w->records,
-                       (struct iovec) { record, PACKET_WRITER_HEAD_LEN + len },
+                       (struct iovec) { record, PACKET_WRITER_HDR_LEN + len },
                        0);
 }
 
@@ -105,8 +105,8 @@ static int writer_can_read(void *opaque)
 
 static void writer_refuse_answer(PacketWriter *w)
 {
-    error_report("chardev '%s': its peer does not answer as a netdev-takeover "
-                 "does: the connection ends",
+    error_report("chardev '%s': unexpected data, the peer is not a "
+                 "netdev-takeover: closing the connection",
                  qemu_chr_fe_get_driver(&w->chr)->label);
     qemu_chr_fe_disconnect(&w->chr);
 }

@@ -1,13 +1,13 @@
 /*
- * Writes records of packets to a character device, as it has room
+ * Flow-controlled writer of packet records to a character device
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Records have a vnet header.  What finds no room waits here; whoever makes
- * them is to make no more until there is room.  When a connection ends, the
- * next one starts with the first record that had not gone wholly.
+ * Records have a vnet header.  What the chardev does not accept is queued here;
+ * callers must stop adding records until there is room.  When a connection
+ * ends, the next one starts with the first record not completely written.
  *
- * All functions want the big lock.
+ * All functions must be called with the BQL held.
  */
 #ifndef NET_PACKET_WRITER_H
 #define NET_PACKET_WRITER_H
@@ -15,24 +15,24 @@
 #include "chardev/char-fe.h"
 #include "packet-records.h"
 
-/* Bytes that may wait before packet_writer_has_room() says no */
-#define PACKET_WRITER_ENOUGH (64 * 1024)
+/* Queued bytes from which on packet_writer_has_room() returns false */
+#define PACKET_WRITER_HIGH_WATER (64 * 1024)
 
-/* What stands before a payload, in bytes */
-#define PACKET_WRITER_HEAD_LEN (2 * sizeof(uint32_t))
+/* Length of a record's header, in bytes */
+#define PACKET_WRITER_HDR_LEN (2 * sizeof(uint32_t))
 
 /**
  * PacketWriter:
  * @chr: attached to a chardev that reports when it is writable
- * @on_room: called when there is room again, or when all is written
- * @on_answer: called when the peer has sent @answer, or NULL
- * @answer: what the peer may send, any number of times; if it sends anything
- *     else, its connection ends
+ * @on_room: called when the queue was written and there is room again
+ * @on_answer: called each time the peer has sent @answer, or NULL
+ * @answer: the only message that the peer may send, any number of times;
+ *     anything else closes the connection
  * @answer_len: length of @answer in bytes
- * @opaque: passed to both
- * @on_hold: while it is set, nothing is written and all waits
+ * @opaque: passed to both callbacks
+ * @on_hold: while set, records are queued but not written
  *
- * The rest is the writer's own.
+ * The other fields are private.
  */
 typedef struct PacketWriter {
     CharBackend chr;
@@ -44,69 +44,71 @@ typedef struct PacketWriter {
     bool on_hold;
 
     PacketRecords records;
-    size_t answered;    /* bytes of the next answer */
-    bool has_room;      /* as far as is known */
-    guint watch;        /* waits for room, 0 if not */
+    size_t answered;    /* bytes of the next answer received so far */
+    bool has_room;      /* the last write did not block */
+    guint watch;        /* for G_IO_OUT, or 0 */
 } PacketWriter;
 
 /**
  * packet_writer_start:
- * @w: what is to be set is set, the rest is zero
+ * @w: the writer, with its public fields set and all others zero
  */
 void packet_writer_start(PacketWriter *w);
 
 /**
  * packet_writer_stop:
- * @w: a writer, started
+ * @w: a started writer
  *
- * Write what can be written.  A connection that has a record partly is closed.
+ * Write as much of the queue as possible.  The connection is closed if a record
+ * was only partially written.
  *
- * Returns: the bytes of whole records that are lost.
+ * Returns: the size in bytes of the records that are lost.
  */
 size_t packet_writer_stop(PacketWriter *w);
 
 /**
  * packet_writer_clear:
- * @w: a writer, started
+ * @w: a started writer
  *
- * Drop all that waits.  A connection that has a record partly is closed.
+ * Drop the queue.  The connection is closed if a record was only partially
+ * written.
  */
 void packet_writer_clear(PacketWriter *w);
 
 /**
  * packet_writer_put:
- * @w: a writer, started
- * @payload: of a record, behind PACKET_WRITER_HEAD_LEN bytes for its head,
- *     which is written
+ * @w: a started writer
+ * @payload: the record's payload, preceded by PACKET_WRITER_HDR_LEN bytes
+ *     that are overwritten with the record's header
  * @len: length of the payload in bytes, at most NET_BUFSIZE
- * @vnet_hdr_len: how many of these are the vnet header's
+ * @vnet_hdr_len: length of the vnet header that the payload starts with
  *
- * It is written with the next packet_writer_flush().
+ * Queue a record; the next packet_writer_flush() writes it.
  */
 void packet_writer_put(PacketWriter *w, uint8_t *payload, size_t len,
                        size_t vnet_hdr_len);
 
 /**
  * packet_writer_flush:
- * @w: a writer, started
+ * @w: a started writer
  *
- * Write what waits, as far as there is room.
+ * Write as much of the queue as the chardev accepts.
  */
 void packet_writer_flush(PacketWriter *w);
 
 /**
  * packet_writer_has_room:
- * @w: a writer, started
+ * @w: a started writer
  *
- * Returns: whether more records may come.
+ * Returns: whether the caller may add more records.
  */
 bool packet_writer_has_room(const PacketWriter *w);
 
 /**
  * packet_writer_waiting:
- * @w: a writer, started
+ * @w: a started writer
  *
- * Returns: how many bytes wait
+ * Returns: the number of queued bytes
  */
 size_t packet_writer_waiting(const PacketWriter *w);
 

@@ -1,24 +1,25 @@
 /*
- * af-packet-exec: the interfaces that the system lets everybody use
+ * af-packet-exec: interfaces that the system administrator allows to all users
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The file is like qemu-bridge-helper's bridge.conf: lines with "allow NAME",
- * "deny NAME" or "include FILE", where NAME may be "all".  What is not allowed
- * is denied, and a deny wins over an allow.
+ * "deny NAME" or "include FILE", where NAME may be "all".  Interfaces that are
+ * not allowed are denied, and "deny" takes precedence over "allow".
  *
- * It is read with the caller's own rights.  So an included file that only some
- * users may read is for these, and messages tell nobody what else is in it.
+ * The file is read with the permissions of the caller.  Therefore, an included
+ * file applies only to users who may read it, and messages do not disclose its
+ * contents to anyone else.
  */
 #include "qemu/osdep.h"
 #include <net/if.h>
 #include "qapi/error.h"
 #include "acl.h"
 
-/* Where it is does not depend on where the program is: that could be a link. */
+/* Not relative to the executable, as the caller may run it through a link. */
 #define ACL_FILE CONFIG_QEMU_CONFDIR "/af-packet.conf"
 
-/* Files that include each other have an end */
+/* Limit for files that include each other */
 #define MAX_DEPTH 16
 
 typedef struct Acl {
@@ -30,7 +31,7 @@ typedef struct Acl {
 
 static bool read_file(Acl *acl, const char *path, Error **errp);
 
-/* A file that is not for this user, or not there, says nothing. */
+/* Ignore included files that do not exist or that this user may not read. */
 static bool is_optional(const char *path)
 {
     return access(path, R_OK) < 0 && (errno == EACCES || errno == ENOENT);
@@ -43,7 +44,7 @@ static bool include(Acl *acl, const char *from, const char *name, Error **errp)
     bool ok;
 
     if (acl->depth == MAX_DEPTH) {
-        error_setg(errp, "'%s' is included by way of %d files: write fewer",
+        error_setg(errp, "'%s' is nested more than %d includes deep: use fewer",
                    path, MAX_DEPTH);
         return false;
     }
@@ -66,7 +67,7 @@ static bool matches(Acl *acl, const char *name)
     return !strcmp(name, "all") || !strcmp(name, acl->ifname);
 }
 
-/* @line: has no space at its ends */
+/* @line: without leading and trailing white space */
 static bool read_line(Acl *acl, const char *path, char *line, Error **errp)
 {
     char *argument = line + strcspn(line, " \t");
@@ -89,8 +90,8 @@ static bool read_line(Acl *acl, const char *path, char *line, Error **errp)
         acl->denied |= matches(acl, argument);
         return true;
     }
-    error_setg(errp, "'%s' has a line '%s %s', which is none of 'allow NAME', "
-               "'deny NAME' and 'include FILE'", path, line, argument);
+    error_setg(errp, "'%s' has an invalid line '%s %s': use 'allow NAME', "
+               "'deny NAME' or 'include FILE'", path, line, argument);
     return false;
 }
 
@@ -102,8 +103,8 @@ static bool read_file(Acl *acl, const char *path, Error **errp)
     int i;
 
     if (!g_file_get_contents(path, &text, NULL, &gerr)) {
-        error_setg(errp, "a file capability opens only interfaces that '%s' "
-                   "allows (with a line 'allow NAME'), but: %s",
+        error_setg(errp, "with a file capability, '%s' must allow the "
+                   "interface (with a line 'allow NAME'), but: %s",
                    path, gerr->message);
         return false;
     }
@@ -124,10 +125,10 @@ bool acl_allows(const char *ifname, Error **errp)
         return false;
     }
     if (acl.denied || !acl.allowed) {
-        error_setg(errp, "'%s' %s '%s': be root, or have root %s there",
+        error_setg(errp, "'%s' %s '%s': run as root, or let root %s",
                    ifname, acl.denied ? "is denied by" : "is not allowed by",
-                   ACL_FILE, acl.denied ? "take that away"
-                                        : "write 'allow NAME'");
+                   ACL_FILE, acl.denied ? "remove the line"
+                                        : "add 'allow NAME'");
         return false;
     }
     return true;

@@ -1,5 +1,5 @@
 /*
- * af-packet-exec: the interfaces that the system lets everybody use
+ * af-packet-exec: interfaces that the system administrator allows to all users
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,12 +8,12 @@
 
 /**
  * acl_allows:
- * @ifname: what the kernel calls the interface
- * @errp: set when the system's file does not allow @ifname, is not there, or
- *        has a line that makes no sense
+ * @ifname: the kernel's name of the interface
+ * @errp: set if the system's configuration file does not allow @ifname, does
+ *        not exist, or has an invalid line
  *
- * Returns: true when a user whose only privilege is this program's file
- *          capability may have sockets on @ifname.
+ * Returns: true if a user whose only privilege is this program's file
+ *          capability may open sockets on @ifname.
  */
 bool acl_allows(const char *ifname, Error **errp);
 

@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A long expression can take libpcap hours and gigabytes, and whoever may
- * execute this program chooses the expression.  So a child process compiles it,
- * with limits of its own, and passes the result through a pipe.
+ * Compiling a long expression can take libpcap hours and gigabytes of memory,
+ * and the expression is chosen by the caller.  Therefore, a child process with
+ * resource limits compiles it and returns the result through a pipe.
  */
 #include "qemu/osdep.h"
 #include <glib-unix.h>
@@ -22,22 +22,22 @@
 
 #ifdef CONFIG_LIBPCAP
 
-/* Expressions that the kernel takes seldom need a tenth of either */
+/* Expressions that the kernel accepts rarely need a tenth of these limits */
 #define LIMIT_CPU_SEC 5
 #define LIMIT_MEMORY_MIB 256
 
-/* What the child sends: one of these, then instructions or a message */
+/* The child sends one of these, then instructions or an error message */
 enum {
     COMPILED = 'C',
     REFUSED = 'R',
 };
 
-/* Like the kernel's limit: a longer program is of no use */
+/* One instruction above the kernel's limit, to detect longer programs */
 #define MAX_RESULT (1 + (BPF_MAXINSNS + 1) * sizeof(struct sock_filter))
 
 /*
- * libpcap looks for a tag in the frame, but the kernel takes it out of each
- * received frame before a filter sees that.
+ * libpcap generates code that expects the tag in the frame, but the kernel
+ * strips tags from received frames before a filter runs.
  */
 static bool mentions_vlan(const char *expression)
 {
@@ -59,7 +59,7 @@ static void set_limit(int resource, rlim_t limit)
     }
 }
 
-/* write() to a pipe waits until there was room for all. */
+/* A blocking write to a pipe is never short. */
 static void send_result(int to, char kind, const void *data, size_t len)
 {
     const struct iovec parts[] = {
@@ -72,7 +72,7 @@ static void send_result(int to, char kind, const void *data, size_t len)
     }
 }
 
-/* Without memory, or time, nothing is sent. */
+/* If the child runs out of memory or CPU time, it sends nothing. */
 static void G_NORETURN compile_in_child(const char *expression, int to)
 {
     struct bpf_program compiled;
@@ -80,7 +80,7 @@ static void G_NORETURN compile_in_child(const char *expression, int to)
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     set_limit(RLIMIT_CPU, LIMIT_CPU_SEC);
-#ifndef QEMU_SANITIZE_ADDRESS   /* which takes terabytes of addresses */
+#ifndef QEMU_SANITIZE_ADDRESS   /* needs terabytes of address space */
     set_limit(RLIMIT_AS, LIMIT_MEMORY_MIB * MiB);
 #endif
     pcap = pcap_open_dead(DLT_EN10MB, INT_MAX);
@@ -99,7 +99,7 @@ static void G_NORETURN compile_in_child(const char *expression, int to)
  * The parent
  */
 
-/* Returns: the length of what was read, 0 if there was nothing */
+/* Returns: the number of bytes read, 0 if the child sent nothing */
 static size_t read_result(int from, char *result)
 {
     size_t have = 0;
@@ -112,7 +112,7 @@ static size_t read_result(int from, char *result)
     return have;
 }
 
-/* Returns: what the child's result can be read from, or -1 */
+/* Returns: a file descriptor to read the child's result from, or -1 */
 static int start_child(const char *expression, pid_t *pid, Error **errp)
 {
     int ends[2];
@@ -134,7 +134,7 @@ static int start_child(const char *expression, pid_t *pid, Error **errp)
     return ends[0];
 }
 
-/* Returns: the length of the result */
+/* Returns: the length of the result, 0 on error */
 static size_t run_child(const char *expression, char *result, Error **errp)
 {
     pid_t pid;
@@ -149,9 +149,9 @@ static size_t run_child(const char *expression, char *result, Error **errp)
     /* Fails if this program was started with SIGCHLD ignored */
     (void)RETRY_ON_EINTR(waitpid(pid, NULL, 0));
     if (!len) {
-        error_setg(errp, "filter: to compile it takes more than %d s of "
-                   "processor time or %d MiB of memory: write a shorter one "
-                   "(a net for its hosts, portrange for ports)",
+        error_setg(errp, "filter: compiling it takes more than %d s of CPU "
+                   "time or %d MiB of memory: use a shorter one (for example, "
+                   "'net' instead of many hosts, 'portrange' instead of ports)",
                    LIMIT_CPU_SEC, LIMIT_MEMORY_MIB);
     }
     return len;
@@ -163,9 +163,9 @@ bool compile_filter(const char *expression, GArray *program, Error **errp)
     size_t len;
 
     if (mentions_vlan(expression)) {
-        error_setg(errp, "filter: 'vlan' would match nothing, since the "
-                   "kernel keeps VLAN tags outside of the frame: leave it "
-                   "out, or use the interface of one VLAN (ifname=eth0.5)");
+        error_setg(errp, "filter: 'vlan' would not match, because the kernel "
+                   "strips VLAN tags from frames: leave it out, or use the "
+                   "interface of a VLAN (ifname=eth0.5)");
         return false;
     }
     len = run_child(expression, result, errp);
@@ -173,8 +173,8 @@ bool compile_filter(const char *expression, GArray *program, Error **errp)
         return false;
     }
     if (result[0] != COMPILED) {
-        error_setg(errp, "filter: %.*s; see pcap-filter(7); in an "
-                   "option, a comma is written twice",
+        error_setg(errp, "filter: %.*s; see pcap-filter(7); write each comma "
+                   "twice in an option",
                    (int)len - 1, result + 1);
         return false;
     }
@@ -187,7 +187,7 @@ bool compile_filter(const char *expression, GArray *program, Error **errp)
 
 bool compile_filter(const char *expression, GArray *program, Error **errp)
 {
-    error_setg(errp, "filter: this program was built without libpcap; "
+    error_setg(errp, "filter: this program was built without libpcap: "
                "leave filter out, or configure QEMU with --enable-libpcap");
     return false;
 }

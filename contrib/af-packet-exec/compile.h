@@ -8,12 +8,11 @@
 
 /**
  * compile_filter:
- * @expression: as in pcap-filter(7), about Ethernet frames
- * @program: of struct sock_filter; where to append what it compiles to, of
- *           which there may be one instruction more than the kernel takes, but
- *           not more than that
- * @errp: set when the expression or this build of the program is no good, or
- *        compiling takes too much processor time or memory
+ * @expression: a pcap-filter(7) expression for Ethernet frames
+ * @program: an array of struct sock_filter to append the compiled expression
+ *           to; at most one instruction more than the kernel accepts
+ * @errp: set if the expression is invalid, if this program was built without
+ *        libpcap, or if compiling takes too much CPU time or memory
  *
  * Returns: true on success.
  */

@@ -1,10 +1,10 @@
 /*
- * af-packet-exec: the descriptors that a command inherits
+ * af-packet-exec: file descriptors that a command inherits
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A descriptor can be above the limit of open files, if that was lowered after
- * it was opened.  qemu_close_all_open_fd() goes no further than the limit.
+ * A descriptor can exceed the limit of open files if the limit was lowered
+ * after it was opened.  qemu_close_all_open_fd() stops at the limit.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -15,7 +15,7 @@ bool descriptors_open_standard(void)
     int fd;
 
     for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        /* What is opened has the lowest number that is closed, that is fd */
+        /* open() returns the lowest closed descriptor, which is fd */
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) {
             return false;
         }
@@ -35,7 +35,7 @@ bool descriptors_reserve(int number, Error **errp)
     return true;
 }
 
-/* Linux before 5.11 has no such flag, and a sandbox may not know the call. */
+/* Fails before Linux 5.11, and in sandboxes without close_range(). */
 static bool mark_range(void)
 {
 #ifdef CONFIG_CLOSE_RANGE

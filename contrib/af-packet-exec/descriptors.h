@@ -1,5 +1,5 @@
 /*
- * af-packet-exec: the descriptors that a command inherits
+ * af-packet-exec: file descriptors that a command inherits
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,8 +9,8 @@
 /**
  * descriptors_open_standard:
  *
- * Connect those of 0 to 2 that are closed to /dev/null: what is opened later
- * must not become somebody's standard error.
+ * Open /dev/null for each closed standard descriptor (0 to 2), so that no file
+ * opened later becomes, for example, standard error.
  *
  * Returns: true on success.
  */
@@ -18,11 +18,11 @@ bool descriptors_open_standard(void);
 
 /**
  * descriptors_reserve:
- * @number: the number that the command will know a socket by
- * @errp: set when it is too high
+ * @number: the descriptor number of a socket in the command
+ * @errp: set if @number is too high
  *
- * Occupy @number, so that nothing else is opened there meanwhile; what it was
- * before is closed.
+ * Occupy @number, so that no other file gets this descriptor in between; if it
+ * is open, close it first.
  *
  * Returns: true on success.
  */
@@ -30,9 +30,9 @@ bool descriptors_reserve(int number, Error **errp);
 
 /**
  * descriptors_mark_all:
- * @errp: set when open descriptors can't be listed
+ * @errp: set if open descriptors can't be listed
  *
- * Let the command inherit nothing from 3 on.
+ * Mark all descriptors from 3 on as close-on-exec.
  *
  * Returns: true on success.
  */

@@ -1,15 +1,15 @@
 /*
- * af-packet-exec: the filter that a packet socket is given
+ * af-packet-exec: the filter of a packet socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * One classic BPF program: a test of the interface, one of the direction, then
- * what libpcap makes of the user's expression.  Jumps in such a program are
- * relative, and each part loads what it looks at, so no part needs to know of
- * the others.
+ * The filter is a single classic BPF program: it tests the interface and the
+ * direction, and then runs the user's expression as compiled by libpcap.  These
+ * parts are independent, as jumps are relative and each part loads the data
+ * that it tests.
  *
- * Whoever holds a packet socket can bind it to another interface, without any
- * privilege.  The filter goes with the socket, so it makes that useless.
+ * A process can bind a packet socket to another interface without privileges.
+ * This is of no use, because the filter stays attached to the socket.
  */
 #include "qemu/osdep.h"
 #include <linux/filter.h>
@@ -18,7 +18,7 @@
 #include "compile.h"
 #include "filter.h"
 
-/* What a filter returns is the number of bytes to keep: none, or all */
+/* A filter returns the number of bytes to keep: none, or all */
 static const struct sock_filter reject = BPF_STMT(BPF_RET | BPF_K, 0);
 static const struct sock_filter accept_all = BPF_STMT(BPF_RET | BPF_K, INT_MAX);
 

@@ -1,5 +1,5 @@
 /*
- * af-packet-exec: the filter that a packet socket is given
+ * af-packet-exec: the filter of a packet socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,16 +8,16 @@
 
 typedef enum Direction {
     DIRECTION_BOTH,
-    DIRECTION_IN,       /* what arrives at the interface */
-    DIRECTION_OUT,      /* what this host sends out of it */
+    DIRECTION_IN,       /* frames that arrive on the interface */
+    DIRECTION_OUT,      /* frames that this host sends on it */
 } Direction;
 
 /**
  * filter_attach_nothing:
  * @fd: a packet socket
- * @errp: set when the kernel refuses the filter
+ * @errp: set if the kernel rejects the filter
  *
- * Let nothing through, for good.
+ * Reject all frames, permanently.
  *
  * Returns: true on success.
  */
@@ -26,14 +26,14 @@ bool filter_attach_nothing(int fd, Error **errp);
 /**
  * filter_attach:
  * @fd: a packet socket
- * @ifindex: let through only what passes this interface
- * @direction: let through only what goes this way
- * @expression: let through only what this pcap-filter(7) expression matches,
+ * @ifindex: accept only frames on this interface
+ * @direction: accept only frames in this direction
+ * @expression: accept only frames that match this pcap-filter(7) expression,
  *              or NULL
- * @errp: set when the expression or this build of the program is no good, or
- *        the kernel refuses the filter
+ * @errp: set if the expression is invalid, if this program was built without
+ *        libpcap, or if the kernel rejects the filter
  *
- * Nobody can take the filter away or put another in its place.
+ * The filter is locked: it can be neither removed nor replaced.
  *
  * Returns: true on success.
  */

@@ -1,11 +1,11 @@
 /*
- * af-packet-exec: open packet sockets for a command that may not
+ * af-packet-exec: open packet sockets for an unprivileged command
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The order is what makes this safe: read the command line; open the sockets,
- * all that takes privileges; drop these; only then look at anything that
- * belongs to the user or the system: filters, interfaces, a monitor, a command.
+ * For security, the order is: parse the command line; open the sockets, the
+ * only step that requires privileges; drop the privileges; and only then access
+ * anything else: filters, interfaces, a monitor, a command.
  */
 #include "qemu/osdep.h"
 #include <getopt.h>
@@ -19,7 +19,7 @@
 #include "privileges.h"
 #include "socket.h"
 
-/* As env(1), nohup(1) and others have it */
+/* Like env(1), nohup(1) and others */
 enum {
     EXIT_OWN_FAILURE = 125,
     EXIT_NOT_EXECUTABLE = 126,
@@ -45,11 +45,11 @@ typedef struct Task {
     GPtrArray *fdnames;     /* of char *, in the order of sockets */
     GArray *kept;           /* of int: descriptors to pass on */
     const char *qmp;
-    const char *qmp_user;   /* whose monitor, NULL for one's own */
-    bool only_allowed;      /* interfaces, not any */
+    const char *qmp_user;   /* of the monitor, NULL for the own user */
+    bool only_allowed;      /* refuse interfaces that are not allowed */
     bool has_user;
     User user;
-    char **command;         /* ends with NULL; empty with @qmp */
+    char **command;         /* NULL-terminated; empty with @qmp */
 } Task;
 
 static const char usage[] =
@@ -58,19 +58,19 @@ static const char usage[] =
 "       af-packet-exec --socket OPTIONS... [--user USER]\n"
 "                      --qmp PATH [--qmp-user USER] --fdname NAME...\n"
 "Open AF_PACKET sockets, drop all privileges, and execute COMMAND, which\n"
-"inherits the sockets; or hand them to a running QEMU.\n"
+"inherits the sockets; or pass them to a running QEMU.\n"
 "\n"
 "  --socket fd=FD,ifname=NAME[,direction=in|out|both][,protocol=all|none]\n"
 "           [,promisc=on|off][,vnet-hdr-len=0|10|12]\n"
 "           [,rcvbuf=SIZE][,sndbuf=SIZE][,filter=EXPRESSION]\n"
 "                 one socket; may be repeated\n"
-"  --user USER    become this user: the name of an account, or UID:GID\n"
+"  --user USER    switch to this user: an account name, or UID:GID\n"
 "  --keep-fd FD   let COMMAND inherit this descriptor too; may be repeated\n"
-"  --qmp PATH     hand the sockets to the QEMU behind this QMP socket\n"
+"  --qmp PATH     pass the sockets to the QEMU that listens on this socket\n"
 "  --qmp-user USER\n"
-"                 which is this user's, and not that of whoever asks\n"
-"  --fdname NAME  as which name (getfd); one for each --socket, without fd\n"
-"  -h, --help     print this and exit\n"
+"                 the user that QEMU runs as (default: the current user)\n"
+"  --fdname NAME  name for getfd; one for each --socket, which has no fd\n"
+"  -h, --help     print this help and exit\n"
 "  -V, --version  print the version and exit\n"
 "\n"
 "The exit status is COMMAND's, or 125 if af-packet-exec fails, 126 if COMMAND\n"
@@ -97,7 +97,7 @@ static PacketSocket *nth_socket(Task *task, int i)
     return g_array_index(task->sockets, SocketOption, i).socket;
 }
 
-/* What @function reports is about the option that the socket comes from. */
+/* Messages of @function refer to the option that describes the socket. */
 static void for_each_socket(Task *task, void (*function)(Task *, int))
 {
     int i;
@@ -132,7 +132,7 @@ static void add_kept(Task *task, const char *text)
 
     if (qemu_strtoi(text, NULL, 10, &fd) < 0 || fd <= STDERR_FILENO ||
         fcntl(fd, F_GETFD) < 0) {
-        fail_with("'%s' is not an open descriptor: give the number of one, "
+        fail_with("'%s' is not an open descriptor: use the number of one, "
                   "from 3 on", text);
     }
     g_array_append_val(task->kept, fd);
@@ -173,8 +173,7 @@ static void parse_option(Task *task, int option)
                QEMU_FULL_VERSION, QEMU_COPYRIGHT);
         exit(EXIT_SUCCESS);
     default:
-        fail_with("no such option, or its value is missing: --help shows "
-                  "what can be given");
+        fail_with("unknown option or missing argument: see --help");
     }
 }
 
@@ -209,7 +208,7 @@ static void check_number(Task *task, int i)
     int j;
 
     if (number < 0) {
-        fail_with("as which descriptor? Add fd=NUMBER");
+        fail_with("missing descriptor number: add fd=NUMBER");
     }
     for (j = 0; j < i; j++) {
         if (number == nth_socket(task, j)->number) {
@@ -226,8 +225,7 @@ static void check_number(Task *task, int i)
 static void check_no_number(Task *task, int i)
 {
     if (nth_socket(task, i)->number >= 0) {
-        fail_with("fd is incompatible with --qmp: name the socket with "
-                  "--fdname");
+        fail_with("fd is incompatible with --qmp: use --fdname instead");
     }
 }
 
@@ -237,8 +235,7 @@ static void check_to_execute(Task *task)
         fail_with("no command: add one, or --qmp (see --help)");
     }
     if (task->fdnames->len) {
-        fail_with("--fdname requires --qmp: number the socket "
-                  "with fd");
+        fail_with("--fdname requires --qmp: use fd instead");
     }
     if (task->qmp_user) {
         fail_with("--qmp-user requires --qmp: remove it, or "
@@ -250,14 +247,14 @@ static void check_to_execute(Task *task)
 static void check_to_hand_over(Task *task)
 {
     if (task->command[0]) {
-        fail_with("--qmp takes no command, but there is '%s': leave one of "
-                  "them out", task->command[0]);
+        fail_with("--qmp is incompatible with a command: remove --qmp or '%s'",
+                  task->command[0]);
     }
     if (task->kept->len) {
         fail_with("--keep-fd is incompatible with --qmp: remove it");
     }
     if (task->fdnames->len != task->sockets->len) {
-        fail_with("--qmp takes one --fdname for each --socket, but there "
+        fail_with("--qmp requires one --fdname for each --socket, but there "
                   "are %u and %u", task->fdnames->len, task->sockets->len);
     }
     for_each_socket(task, check_no_number);
@@ -276,7 +273,7 @@ static void check_task(Task *task)
 }
 
 /*
- * The work
+ * Execution
  */
 
 static void reserve_number(Task *task, int i)
@@ -315,7 +312,7 @@ static void drop_privileges(Task *task)
     }
 }
 
-/* An account is looked up here, since that may load what others provide. */
+/* Look up the account only here, since this may load third-party libraries. */
 static uid_t user_behind_monitor(Task *task)
 {
     uid_t uid = geteuid();
@@ -372,9 +369,10 @@ static void G_NORETURN execute(Task *task)
     int error;
 
     if (!task->has_user && privileges_own_system()) {
-        warn_report("'%s' is user 0, to whom the system's files belong, so it "
-                    "can become root again without any capability: use --user "
-                    "(--user root if it has to be so)", task->command[0]);
+        warn_report("'%s' runs as user 0, who owns the system's files, so it "
+                    "can regain root's privileges without any capability: use "
+                    "--user (--user root if this is intended)",
+                    task->command[0]);
     }
     if (!descriptors_mark_all(&err)) {
         fail(err);
@@ -398,8 +396,8 @@ int main(int argc, char **argv)
 
     error_init(argv[0]);
     if (!descriptors_open_standard()) {
-        fail_with("a standard descriptor is closed, and /dev/null can't be "
-                  "opened in its place: %s", strerror(errno));
+        fail_with("a standard descriptor is closed, and opening /dev/null "
+                  "instead failed: %s", strerror(errno));
     }
     if (!privileges_check_start(&err)) {
         fail(err);

@@ -1,11 +1,11 @@
 /*
- * af-packet-exec: what it may do, and giving that up
+ * af-packet-exec: checking and dropping privileges
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * See capabilities(7).  These are calls of the kernel, since QEMU may be built
- * without libcap-ng, and there must be no build of this program that keeps
- * its privileges.
+ * See capabilities(7).  This file uses system calls directly, because QEMU may
+ * be built without libcap-ng, and no build of this program may keep its
+ * privileges.
  */
 #include "qemu/osdep.h"
 #include <grp.h>
@@ -44,12 +44,12 @@ static bool capabilities_set(const Capabilities *caps)
 bool privileges_check_start(Error **errp)
 {
     if (getuid() == geteuid() && getgid() == getegid()) {
-        /* No other process may take a socket away before it is locked */
+        /* No other process may steal a socket before its filter is locked */
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         return true;
     }
     error_setg(errp, "this program must not be setuid or setgid: "
-               "take the mode bit away, and give it a file capability "
+               "clear the mode bit, and give it a file capability "
                "instead (setcap cap_net_raw+ep)");
     return false;
 }
@@ -72,8 +72,8 @@ bool privileges_of_file(void)
 }
 
 /*
- * In a user namespace that is an ordinary user's, the files of /proc that
- * control the system belong to somebody unknown.
+ * In a user namespace of an unprivileged user, the files in /proc that control
+ * the system belong to an unmapped user.
  */
 bool privileges_own_system(void)
 {
@@ -83,7 +83,7 @@ bool privileges_own_system(void)
            (stat("/proc/sys/kernel", &st) < 0 || st.st_uid == 0);
 }
 
-/* Numbers without a sign, which strtoul() would take, and wrap around */
+/* Refuse a sign, which strtoul() would accept, and wrap negative numbers */
 static bool parse_id(const char *text, const char **rest, unsigned int *id)
 {
     return g_ascii_isdigit(*text) &&
@@ -106,8 +106,8 @@ bool user_parse(const char *text, User *user, Error **errp)
     }
     if (!parse_id(text, &rest, &uid) || *rest != ':' ||
         !parse_id(rest + 1, NULL, &gid)) {
-        error_setg(errp, "there is no account '%s': give the name of one, "
-                   "or UID:GID in numbers", text);
+        error_setg(errp, "account '%s' not found: use the name of an account, "
+                   "or UID:GID", text);
         return false;
     }
     *user = (User) { .uid = uid, .gid = gid };
@@ -121,8 +121,8 @@ bool user_parse_id(const char *text, uid_t *uid, Error **errp)
     if (account) {
         *uid = account->pw_uid;
     } else if (!parse_id(text, NULL, uid)) {
-        error_setg(errp, "there is no account '%s': give the name of one, "
-                   "or a number", text);
+        error_setg(errp, "account '%s' not found: use the name of an account, "
+                   "or a UID", text);
         return false;
     }
     return true;
@@ -131,8 +131,8 @@ bool user_parse_id(const char *text, uid_t *uid, Error **errp)
 bool privileges_to_become(Error **errp)
 {
     if (geteuid() != 0) {
-        error_setg(errp, "only user 0 can become another one: "
-                   "leave --user out, or start this program as root");
+        error_setg(errp, "only user 0 can switch to another user: "
+                   "leave --user out, or run this program as root");
         return false;
     }
     return true;
@@ -144,7 +144,7 @@ static bool become(const User *user, Error **errp)
                     : setgroups(1, &user->gid)) < 0 ||
         setresgid(user->gid, user->gid, user->gid) < 0 ||
         setresuid(user->uid, user->uid, user->uid) < 0) {
-        error_setg_errno(errp, errno, "can't become user %u of group %u: "
+        error_setg_errno(errp, errno, "can't switch to UID %u and GID %u: "
                          "in a user namespace, leave --user out or map "
                          "both there", user->uid, user->gid);
         return false;
@@ -152,7 +152,7 @@ static bool become(const User *user, Error **errp)
     return true;
 }
 
-/* Each thread has capabilities, a user and no_new_privs of its own. */
+/* Capabilities, user IDs and no_new_privs are per thread. */
 static bool is_only_thread(void)
 {
     g_autoptr(GDir) threads = g_dir_open("/proc/self/task", 0, NULL);
@@ -160,7 +160,7 @@ static bool is_only_thread(void)
     return threads && g_dir_read_name(threads) && !g_dir_read_name(threads);
 }
 
-/* What execve() may give; takes CAP_SETPCAP, which root has. */
+/* Limits what execve() can grant; needs CAP_SETPCAP, which root has. */
 static void empty_bounding_set(void)
 {
     int cap;
@@ -170,7 +170,7 @@ static void empty_bounding_set(void)
     }
 }
 
-/* Make user 0 an ordinary one; takes CAP_SETPCAP too. */
+/* Remove the special treatment of UID 0; needs CAP_SETPCAP, too. */
 static void lock_securebits(void)
 {
     prctl(PR_SET_SECUREBITS,
@@ -184,12 +184,12 @@ static bool empty_capability_sets(void)
 {
     const Capabilities none = { 0 };
 
-    /* Ambient capabilities go with the inheritable ones */
+    /* This also clears ambient capabilities, which must be inheritable */
     return capabilities_set(&none);
 }
 
-/* Trust no return value. */
-static bool nothing_left(const User *user)
+/* Verify the result instead of relying on return values. */
+static bool privileges_dropped(const User *user)
 {
     const Capabilities none = { 0 };
     Capabilities left;
@@ -202,10 +202,10 @@ static bool nothing_left(const User *user)
 bool privileges_drop(const User *user, Error **errp)
 {
     if (!is_only_thread()) {
-        error_setg(errp, "can't give up the privileges of all threads, as "
-                   "there is more than one, or no /proc to tell: mount /proc, "
-                   "preload no library that starts threads, and give --user "
-                   "as UID:GID in case the system's accounts take such a one");
+        error_setg(errp, "can't drop the privileges of all threads, because "
+                   "there are several, or /proc is missing: mount /proc, don't "
+                   "preload libraries that start threads, and use UID:GID for "
+                   "--user in case account lookup loads such a library");
         return false;
     }
     empty_bounding_set();
@@ -214,12 +214,13 @@ bool privileges_drop(const User *user, Error **errp)
         return false;
     }
     /*
-     * With no_new_privs, execve() gives nothing that the process doesn't have:
-     * this is what counts where CAP_SETPCAP was missing above.
+     * With no_new_privs, execve() grants no new privileges.  This is essential
+     * where CAP_SETPCAP was missing above.
      */
     if (!empty_capability_sets() ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || !nothing_left(user)) {
-        error_setg(errp, "can't give up all privileges: a security policy "
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        !privileges_dropped(user)) {
+        error_setg(errp, "can't drop all privileges: a security policy "
                    "of this system prevents it");
         return false;
     }

@@ -1,12 +1,12 @@
 /*
- * af-packet-exec: hand a socket to a QEMU that runs
+ * af-packet-exec: pass sockets to a running QEMU
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A name that getfd gives lasts as long as the monitor, not the connection to
- * it, so the next client of the same monitor can use it.
+ * A name assigned by getfd has the lifetime of the monitor, not of the
+ * connection to it, so the next client of the same monitor can use it.
  *
- * The other side is not trusted: it may be silent, or something else.
+ * The other side is not trusted: it may not answer, or may not be QEMU.
  */
 #include "qemu/osdep.h"
 #include <poll.h>
@@ -19,20 +19,20 @@
 #include "qobject/qjson.h"
 #include "qmp-client.h"
 
-/* For all that is said, from connect() on */
-#define PATIENCE_SEC 10
+/* Timeout for all communication, including connect() */
+#define TIMEOUT_SEC 10
 
-/* Of what the other side says; more of it would hide the rest */
-#define MAX_QUOTATION 300
+/* Maximum length of quotes from the other side in messages */
+#define MAX_QUOTE_LEN 300
 
 struct QmpClient {
     int fd;
     const char *path;
     int64_t deadline;           /* of g_get_monotonic_time() */
     JSONMessageParser parser;
-    GQueue messages;            /* of QDict *: received, not looked at yet */
-    bool garbage;               /* received something else */
-    GPtrArray *fdnames;         /* of char *: what QEMU has, or may have, got */
+    GQueue messages;            /* of QDict *: received, not processed yet */
+    bool garbage;               /* received something that is not QMP */
+    GPtrArray *fdnames;         /* of char *: may have arrived in QEMU */
 };
 
 static void message_received(void *opaque, QObject *object, Error *err)
@@ -49,23 +49,23 @@ static void message_received(void *opaque, QObject *object, Error *err)
     error_free(err);
 }
 
-/* connect() waits too, for room in the server's backlog. */
+/* This also limits how long connect() waits for room in the backlog. */
 static void limit_waiting(int fd)
 {
-    const struct timeval patience = { .tv_sec = PATIENCE_SEC };
+    const struct timeval patience = { .tv_sec = TIMEOUT_SEC };
 
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 }
 
-/* unix_connect() waits for as long as the server's backlog is full. */
+/* Unlike unix_connect(), don't wait forever if the server's backlog is full. */
 static int connect_to(const char *path, Error **errp)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     int fd;
 
     if (strlen(path) >= sizeof(address.sun_path)) {
-        error_setg(errp, "'%s' is longer than the %zu bytes that a socket's "
-                   "path may have", path, sizeof(address.sun_path) - 1);
+        error_setg(errp, "'%s' is too long for the path of a UNIX socket, "
+                   "use at most %zu bytes", path, sizeof(address.sun_path) - 1);
         return -1;
     }
     pstrcpy(address.sun_path, sizeof(address.sun_path), path);
@@ -76,7 +76,7 @@ static int connect_to(const char *path, Error **errp)
     if (fd < 0 ||
         connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         error_setg_errno(errp, errno, "can't connect to '%s': start QEMU with "
-                         "-qmp unix:PATH,server=on,wait=off, and be a user "
+                         "-qmp unix:PATH,server=on,wait=off, and use a user "
                          "who may open PATH (--user)", path);
         if (fd >= 0) {
             close(fd);
@@ -87,8 +87,8 @@ static int connect_to(const char *path, Error **errp)
 }
 
 /*
- * Anybody can listen in a folder that others may write to.  The kernel tells
- * who it was that called listen().
+ * In a world-writable directory, any user can listen.  The kernel reports the
+ * user that called listen().
  */
 static bool check_peer(QmpClient *qmp, uid_t wanted, Error **errp)
 {
@@ -101,16 +101,16 @@ static bool check_peer(QmpClient *qmp, uid_t wanted, Error **errp)
         return false;
     }
     if (peer.uid != wanted && peer.uid != 0) {
-        error_setg(errp, "it is user %u who listens on '%s', but the socket "
-                   "is for user %u: if that QEMU is right, become its user "
-                   "(--user), or name that (--qmp-user)",
+        error_setg(errp, "user %u listens on '%s', but the socket is for user "
+                   "%u: if this is the right QEMU, switch to its user "
+                   "(--user), or specify it (--qmp-user)",
                    peer.uid, qmp->path, wanted);
         return false;
     }
     return true;
 }
 
-/* Returns: the length of what came; 0 at the end, -1 after the deadline */
+/* Returns: the number of bytes received; 0 at the end, -1 after the deadline */
 static ssize_t receive_until_deadline(QmpClient *qmp, char *buf, size_t size)
 {
     struct pollfd poll_fd = { .fd = qmp->fd, .events = POLLIN };
@@ -121,7 +121,7 @@ static ssize_t receive_until_deadline(QmpClient *qmp, char *buf, size_t size)
     return ready > 0 ? RETRY_ON_EINTR(recv(qmp->fd, buf, size, 0)) : -1;
 }
 
-/* Returns: false when nothing came; parsed or not, the rest is in @qmp. */
+/* Receive and parse data.  Returns: false on error. */
 static bool receive_some(QmpClient *qmp, Error **errp)
 {
     char buf[4096];
@@ -138,15 +138,15 @@ static bool receive_some(QmpClient *qmp, Error **errp)
         error_setg(errp, "'%s' was closed by the other side", qmp->path);
     } else {
         error_setg(errp, "'%s' does not answer: a monitor has one client at a "
-                   "time, so end the other, or start QEMU with another -qmp",
-                   qmp->path);
+                   "time, so close the other one, or start QEMU with another "
+                   "-qmp", qmp->path);
     }
     return false;
 }
 
 /*
- * Wait for a message that has one of two members; there may be others before
- * it, events.
+ * Wait for a message that has one of two members, and discard other messages,
+ * such as events.
  */
 static QDict *receive(QmpClient *qmp, const char *member, const char *or_member,
                       Error **errp)
@@ -165,7 +165,7 @@ static QDict *receive(QmpClient *qmp, const char *member, const char *or_member,
             qobject_unref(message);
         }
     }
-    error_setg(errp, "'%s' sends no answer, but something else", qmp->path);
+    error_setg(errp, "'%s' sends other messages, but no answer", qmp->path);
     return NULL;
 }
 
@@ -189,14 +189,14 @@ static bool send_text(QmpClient *qmp, GString *text, int fd)
         cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
         memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
     }
-    /* A stream socket takes a short message in one piece */
+    /* A stream socket accepts a short message as a whole */
     return sendmsg(qmp->fd, &msg, MSG_NOSIGNAL) == text->len;
 }
 
-/* What others say must not control a terminal, nor look like a message. */
+/* Text from others must not control the terminal or imitate our messages. */
 static char *quote(const char *text)
 {
-    g_autofree char *start = g_strndup(text, MAX_QUOTATION);
+    g_autofree char *start = g_strndup(text, MAX_QUOTE_LEN);
 
     return g_strescape(start, "\"");
 }
@@ -211,7 +211,7 @@ static void report_refusal(QDict *reply, Error **errp)
     error_setg(errp, "QEMU refuses: %s", reason);
 }
 
-/* Send a command, with @fd unless that is negative; takes over @command. */
+/* Send a command, with @fd unless it is negative; consumes @command. */
 static bool send_command(QmpClient *qmp, QDict *command, int fd, Error **errp)
 {
     g_autoptr(GString) text = qobject_to_json(QOBJECT(command));
@@ -258,7 +258,7 @@ QmpClient *qmp_client_open(const char *path, uid_t user, Error **errp)
     g_autoptr(QmpClient) qmp = g_new0(QmpClient, 1);
 
     qmp->path = path;
-    qmp->deadline = g_get_monotonic_time() + PATIENCE_SEC * G_TIME_SPAN_SECOND;
+    qmp->deadline = g_get_monotonic_time() + TIMEOUT_SEC * G_TIME_SPAN_SECOND;
     qmp->fdnames = g_ptr_array_new_with_free_func(g_free);
     json_message_parser_init(&qmp->parser, message_received, qmp, NULL);
     qmp->fd = connect_to(path, errp);
@@ -274,14 +274,14 @@ bool qmp_client_getfd(QmpClient *qmp, int fd, const char *fdname, Error **errp)
         "{'execute': 'getfd', 'arguments': {'fdname': %s}}", fdname);
     g_autoptr(QDict) reply = NULL;
 
-    /* Without an answer, it may yet be taken */
+    /* If there is no answer, QEMU may still have accepted it */
     g_ptr_array_add(qmp->fdnames, g_strdup(fdname));
     if (!send_command(qmp, command, fd, errp)) {
         return false;
     }
     reply = receive_reply(qmp, errp);
     if (reply && !is_success(reply)) {
-        /* Whatever has that name is somebody else's */
+        /* A descriptor with this name was not passed by us */
         g_ptr_array_set_size(qmp->fdnames, qmp->fdnames->len - 1);
         report_refusal(reply, errp);
         return false;

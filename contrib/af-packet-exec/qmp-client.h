@@ -1,5 +1,5 @@
 /*
- * af-packet-exec: hand a socket to a QEMU that runs
+ * af-packet-exec: pass sockets to a running QEMU
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,11 +10,12 @@ typedef struct QmpClient QmpClient;
 
 /**
  * qmp_client_open:
- * @path: a QMP monitor's unix socket
- * @user: whose QEMU it has to be, if not root's
- * @errp: set when nobody is there, somebody else, or busy with another client
+ * @path: the UNIX socket of a QMP monitor
+ * @user: the user that QEMU must run as, unless it runs as root
+ * @errp: set if nobody listens on @path, if another user does, or if the
+ *        monitor is busy with another client
  *
- * From now on, ten seconds in all are spent on waiting for the other side.
+ * This starts a total timeout of ten seconds for all communication.
  *
  * Returns: a monitor that is ready for commands, or NULL.
  */
@@ -24,8 +25,8 @@ QmpClient *qmp_client_open(const char *path, uid_t user, Error **errp);
  * qmp_client_getfd:
  * @qmp: a monitor
  * @fd: a descriptor
- * @fdname: the name that QEMU is to know it by
- * @errp: set when QEMU refuses it
+ * @fdname: the descriptor's name in QEMU
+ * @errp: set if QEMU refuses the descriptor
  *
  * Returns: true on success.
  */
@@ -35,7 +36,7 @@ bool qmp_client_getfd(QmpClient *qmp, int fd, const char *fdname, Error **errp);
  * qmp_client_take_back:
  * @qmp: a monitor
  *
- * Have QEMU close all descriptors that it was given, as far as it listens.
+ * Try to make QEMU close all descriptors that it has received.
  */
 void qmp_client_take_back(QmpClient *qmp);
 

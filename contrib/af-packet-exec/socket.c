@@ -1,11 +1,11 @@
 /*
- * af-packet-exec: a packet socket as the user describes it
+ * af-packet-exec: packet sockets as described by --socket options
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The socket is opened with protocol 0, so it is connected to no interface:
- * nothing can arrive, and nothing can wait in it, before bind(), which comes
- * when everything else is in place, the filter too.
+ * The socket is opened with protocol 0, so that it receives nothing from any
+ * interface.  Frames can only arrive after bind(), which is called last, once
+ * everything else is in place, including the filter.
  */
 #include "qemu/osdep.h"
 #include <net/if.h>
@@ -29,7 +29,7 @@
 #define PACKET_VNET_HDR_SZ 24
 #endif
 
-/* What the kernel reports as SO_RCVBUF is twice what was asked for */
+/* The kernel reports twice the requested size as SO_RCVBUF */
 #define BUF_MAX (INT_MAX / 2)
 
 static QemuOptsList socket_opts = {
@@ -50,7 +50,7 @@ static QemuOptsList socket_opts = {
 };
 
 /*
- * What the user says
+ * Parsing
  */
 
 static bool parse_number(PacketSocket *s, QemuOpts *opts, Error **errp)
@@ -131,15 +131,15 @@ static bool parse_vnet_hdr_len(PacketSocket *s, QemuOpts *opts, Error **errp)
     uint64_t len = qemu_opt_get_number(opts, "vnet-hdr-len", 0);
 
     if (len != 0 && len != 10 && len != 12) {
-        error_setg(errp, "vnet-hdr-len=%" PRIu64 " does not exist: use 0, "
-                   "10 or 12", len);
+        error_setg(errp, "invalid vnet-hdr-len=%" PRIu64 ": use 0, 10 or 12",
+                   len);
         return false;
     }
     s->vnet_hdr_len = len;
     return true;
 }
 
-/* QemuOpts has sizes too, but says what is wrong with one in three lines. */
+/* Not QEMU_OPT_SIZE, whose error message takes three lines. */
 static bool parse_buf(int *buf, QemuOpts *opts, const char *name, Error **errp)
 {
     const char *text = qemu_opt_get(opts, name);
@@ -147,7 +147,7 @@ static bool parse_buf(int *buf, QemuOpts *opts, const char *name, Error **errp)
 
     if (text && (qemu_strtosz(text, NULL, &size) < 0 ||
                  size == 0 || size > BUF_MAX)) {
-        error_setg(errp, "%s=%s is not a size: use 1 to %d bytes, with an "
+        error_setg(errp, "invalid size %s=%s: use 1 to %d bytes, with an "
                    "optional suffix k, M or G", name, text, BUF_MAX);
         return false;
     }
@@ -201,7 +201,7 @@ void packet_socket_free(PacketSocket *s)
 }
 
 /*
- * What takes privileges
+ * Privileged steps
  */
 
 static bool set_int(int fd, int level, int option, int value)
@@ -221,9 +221,8 @@ static void set_buf(int fd, const char *name, int wanted,
     set_int(fd, SOL_SOCKET, option, wanted);
     getsockopt(fd, SOL_SOCKET, option, &granted, &len);
     if (granted / 2 < wanted) {
-        warn_report("%s is %d bytes, not the %d asked for: raise "
-                    "net.core.%s, or be root",
-                    name, granted / 2, wanted, limit);
+        warn_report("%s is %d bytes instead of %d: raise net.core.%s, or run "
+                    "as root", name, granted / 2, wanted, limit);
     }
 }
 
@@ -231,8 +230,8 @@ bool packet_socket_open(PacketSocket *s, Error **errp)
 {
     s->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
     if (s->fd < 0 && errno == EPERM) {
-        error_setg(errp, "a packet socket takes CAP_NET_RAW: be root, in a "
-                   "user namespace if you like (unshare -rn), or give this "
+        error_setg(errp, "a packet socket requires CAP_NET_RAW: run as root, "
+                   "possibly in a user namespace (unshare -rn), or give this "
                    "program the capability (setcap cap_net_raw+ep)");
         return false;
     }
@@ -246,7 +245,7 @@ bool packet_socket_open(PacketSocket *s, Error **errp)
 }
 
 /*
- * What takes none
+ * Unprivileged steps
  */
 
 static bool set_vnet_hdr(PacketSocket *s, Error **errp)
@@ -265,7 +264,7 @@ static bool set_vnet_hdr(PacketSocket *s, Error **errp)
     return true;
 }
 
-/* The filter ensures it; but before that, the frame would be copied. */
+/* The filter alone would suffice, but runs only after copying the frame. */
 static bool set_ignore_outgoing(PacketSocket *s, Error **errp)
 {
     if (s->direction != DIRECTION_IN ||
@@ -317,24 +316,23 @@ static bool bind_to(PacketSocket *s, int ifindex, Error **errp)
     return true;
 }
 
-/* An alternative name, altname in 'ip link', does as well if it is short. */
+/* Short alternative names (altname in 'ip link') are accepted, too. */
 static int find_interface(PacketSocket *s, Error **errp)
 {
     char name[IFNAMSIZ];
     int ifindex;
 
     if (strlen(s->ifname) >= IFNAMSIZ) {
-        error_setg(errp, "'%s' is longer than the %d bytes that the name of "
-                   "an interface can have: if it is an alternative one, use "
-                   "the name, which 'ip link show %s' prints first",
+        error_setg(errp, "'%s' is longer than the %d bytes of an interface "
+                   "name: if it is an alternative name, use the name that "
+                   "'ip link show %s' prints first",
                    s->ifname, IFNAMSIZ - 1, s->ifname);
         return 0;
     }
     ifindex = if_nametoindex(s->ifname);
     if (!ifindex || !if_indextoname(ifindex, name)) {
-        error_setg(errp, "there is no interface '%s' in this network "
-                   "namespace: 'ip link' lists those that there are",
-                   s->ifname);
+        error_setg(errp, "interface '%s' not found in this network namespace: "
+                   "'ip link' lists its interfaces", s->ifname);
         return 0;
     }
     g_free(s->ifname);

@@ -1,5 +1,5 @@
 /*
- * af-packet-exec: a packet socket as the user describes it
+ * af-packet-exec: packet sockets as described by --socket options
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,9 +9,9 @@
 #include "filter.h"
 
 typedef struct PacketSocket {
-    int fd;             /* once it is open */
+    int fd;             /* -1 until it is open */
     int number;         /* the descriptor's number in the command, or -1 */
-    char *ifname;       /* once it is set up, what the kernel calls it */
+    char *ifname;       /* the kernel's name after packet_socket_set_up() */
     bool receives;         /* protocol=all */
     Direction direction;
     bool promiscuous;
@@ -22,16 +22,16 @@ typedef struct PacketSocket {
 
 /**
  * packet_socket_parse:
- * @text: what follows --socket
- * @errp: set when it is no good
+ * @text: the argument of --socket
+ * @errp: set if it is invalid
  *
- * Returns: a socket to be opened, or NULL.
+ * Returns: a socket that is not open yet, or NULL.
  */
 PacketSocket *packet_socket_parse(const char *text, Error **errp);
 
 /**
  * packet_socket_free:
- * @s: a socket, or NULL; if it is open, it stays so
+ * @s: a socket, or NULL; its file descriptor stays open
  */
 void packet_socket_free(PacketSocket *s);
 
@@ -39,10 +39,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PacketSocket, packet_socket_free)
 
 /**
  * packet_socket_open:
- * @s: a socket
- * @errp: set when the caller may not
+ * @s: a socket that is not open yet
+ * @errp: set if the socket can't be opened
  *
- * Do what takes privileges, and nothing else: nothing is received yet.
+ * Perform only the steps that require privileges; the socket does not receive
+ * anything yet.
  *
  * Returns: true on success.
  */
@@ -50,11 +51,11 @@ bool packet_socket_open(PacketSocket *s, Error **errp);
 
 /**
  * packet_socket_set_up:
- * @s: a socket that is open
- * @only_allowed: be content only with interfaces that acl_allows()
- * @errp: set when the interface or the kernel does not let it be as described
+ * @s: an open socket
+ * @only_allowed: refuse interfaces unless acl_allows() them
+ * @errp: set if the socket can't be set up as described
  *
- * Do all the rest, without privileges.
+ * Perform all other steps, which do not require privileges.
  *
  * Returns: true on success.
  */

@@ -16,38 +16,38 @@ OBJECT_DECLARE_SIMPLE_TYPE(QIOChannelAfPacket, QIO_CHANNEL_AF_PACKET)
 /**
  * QIOChannelAfPacket:
  *
- * A layer on top of a QIOChannelSocket whose socket is a bound AF_PACKET
- * socket, as QIOChannelTLS is one on top of a TCP socket.
+ * A layer on top of a QIOChannelSocket with a bound AF_PACKET socket, as
+ * QIOChannelTLS is a layer on top of a TCP socket.
  *
- * In capture mode, what is read is the stream of records (see
- * chardev/af-packet-record.h) of the frames that the socket receives; what
- * is written is discarded.  In inject mode, each record written is sent as a
- * frame; nothing can be read.
+ * In capture mode, frames that the socket receives are read as a stream of
+ * records (see chardev/af-packet-record.h); written data is discarded.  In
+ * inject mode, each record written is sent as a frame; there is nothing to
+ * read.
  *
- * Nothing ever blocks.  Frames that the interface does not take now wait in a
- * queue of 4 MiB.  When it is full, a writer that has watched for G_IO_OUT on
- * this channel before gets QIO_CHANNEL_ERR_BLOCK at the end of a record, and
- * none is lost.  For any other writer, which might never come back, a write
- * takes all, and the newest frames are dropped.
+ * The channel never blocks.  Frames that the interface does not accept are
+ * queued, up to 4 MiB.  When the queue is full, a writer that has watched for
+ * G_IO_OUT on this channel before gets QIO_CHANNEL_ERR_BLOCK at the end of a
+ * record, and no frame is lost.  A write by any other writer, which might never
+ * retry, always succeeds, and new frames are dropped.
  *
- * The link going down is a pause.  The interface going away, or a stream
- * that can't be one of records, ends the channel: it says why on stderr, and
- * reading gives end of file once what had been received has been read.
+ * While the link is down, the channel pauses.  It ends when the interface is
+ * removed or when the written stream is invalid: it reports the reason on
+ * stderr, and reads return end of file after all received frames.
  *
- * Reading belongs to one thread at a time; anything else may be called from
- * any.
+ * Only one thread may read at a time; all other functions may be called from
+ * any thread.
  */
 
 /**
  * qio_channel_af_packet_new:
  * @master: the channel of a socket that passes af_packet_socket_check();
- *     the new channel closes it
+ *     closed by the new channel
  * @mode: the direction
- * @label: what messages call the user of the channel
- * @totals: counters to start from
+ * @label: name of the channel's user, for messages
+ * @totals: initial values of the counters
  *
- * Returns: the new channel; without a context (see
- * qio_channel_af_packet_attach()) it notices nothing by itself.
+ * Returns: the new channel; it neither sends queued frames nor watches the link
+ * until qio_channel_af_packet_attach() is called.
  */
 QIOChannelAfPacket *
 qio_channel_af_packet_new(QIOChannelSocket *master,
@@ -58,8 +58,8 @@ qio_channel_af_packet_new(QIOChannelSocket *master,
 /**
  * qio_channel_af_packet_attach:
  * @ioc: the channel
- * @context: where to send queued frames and to watch the link from now on,
- *     NULL for the default context
+ * @context: the context that sends queued frames and watches the link, NULL
+ *     for the default context
  *
  * Does nothing once the channel is closed.
  */
@@ -69,13 +69,13 @@ void qio_channel_af_packet_attach(QIOChannelAfPacket *ioc,
 /**
  * qio_channel_af_packet_take:
  * @ioc: the channel
- * @max: the most bytes to take, at least 1
+ * @max: maximum number of bytes to take, at least 1
  * @buf: set to the bytes, which stay valid until the next take or read
  *
- * Read without a copy.
+ * Read without copying.
  *
- * Returns: the number of bytes, never of more than one record;
- * QIO_CHANNEL_ERR_BLOCK if there are none now; 0 when the channel has ended.
+ * Returns: the number of bytes, at most up to the end of a record;
+ * QIO_CHANNEL_ERR_BLOCK if nothing is available; 0 when the channel has ended.
  */
 ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
                                    const uint8_t **buf);
@@ -84,15 +84,15 @@ ssize_t qio_channel_af_packet_take(QIOChannelAfPacket *ioc, size_t max,
  * qio_channel_af_packet_drop_partial:
  * @ioc: the channel
  *
- * Drop a record that has been read or written partly, so that whoever reads
- * or writes next starts with a whole one; it has not watched for anything.
+ * Drop a partially read or written record, so that the next user starts with a
+ * whole record.  The next user counts as one that has not watched for G_IO_OUT.
  */
 void qio_channel_af_packet_drop_partial(QIOChannelAfPacket *ioc);
 
 /**
  * qio_channel_af_packet_get_stats:
  * @ioc: the channel
- * @stats: set to the counters as they are now
+ * @stats: set to the current counters
  */
 void qio_channel_af_packet_get_stats(QIOChannelAfPacket *ioc,
                                      ChardevAfPacketStats *stats);
@@ -101,8 +101,8 @@ void qio_channel_af_packet_get_stats(QIOChannelAfPacket *ioc,
  * qio_channel_af_packet_end_reason:
  * @ioc: the channel, closed or not
  *
- * Returns: why it has ended by itself; CHARDEV_AF_PACKET_END_DISCONNECTED if
- * it has not.
+ * Returns: why the channel has ended by itself, or
+ * CHARDEV_AF_PACKET_END_DISCONNECTED if it has not.
  */
 ChardevAfPacketEnd qio_channel_af_packet_end_reason(QIOChannelAfPacket *ioc);
 

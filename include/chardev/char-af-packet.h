@@ -1,5 +1,5 @@
 /*
- * Socket chardev with 'af-packet-mode': what its frontends may ask
+ * Queries for frontends of socket chardevs with 'af-packet-mode'
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,7 +12,7 @@
  * chr_af_packet_is_inject:
  * @chr: any chardev
  *
- * Returns: whether it has af-packet-mode=inject
+ * Returns: whether @chr has af-packet-mode=inject
  */
 bool chr_af_packet_is_inject(Chardev *chr);
 
@@ -20,8 +20,8 @@ bool chr_af_packet_is_inject(Chardev *chr);
  * chr_af_packet_vnet_hdr_len:
  * @chr: a chardev with 'af-packet-mode'
  *
- * Returns: length in bytes of the vnet header that its socket has, or -1 if it
- * has no connection
+ * Returns: length in bytes of the socket's vnet header, 0 without
+ * PACKET_VNET_HDR, or -1 if the chardev has no socket
  */
 int chr_af_packet_vnet_hdr_len(Chardev *chr);
 
@@ -29,7 +29,7 @@ int chr_af_packet_vnet_hdr_len(Chardev *chr);
  * chr_af_packet_queue_frames:
  * @chr: a chardev with 'af-packet-mode'
  *
- * Returns: how many frames wait for the interface
+ * Returns: the number of frames that the interface has not accepted yet
  */
 uint64_t chr_af_packet_queue_frames(Chardev *chr);
 

@@ -87,17 +87,17 @@ class Acl(WithCopy):
 
     def test_include_without_end(self):
         self.check_denied(f"allow lo\ninclude {ALLOWED.name}\n",
-                          says="by way of 16 files")
+                          says="more than 16 includes deep")
 
     def test_include_that_makes_no_sense(self):
         self.include("allow\n")
         self.check_denied("allow lo\ninclude more.conf\n",
-                          says="which is none of")
+                          says="has an invalid line")
 
     def test_lines_that_make_no_sense(self):
         for line in ("permit lo", "allow", "allow lo # this", "allow lo tap0",
                      "include", "allow " + "x" * 16, "lo", "allow=lo"):
-            self.check_denied(f"allow lo\n{line}\n", says="which is none of")
+            self.check_denied(f"allow lo\n{line}\n", says="has an invalid line")
 
     def test_file_that_is_missing(self):
         ALLOWED.unlink()

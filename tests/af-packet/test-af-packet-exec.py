@@ -299,7 +299,7 @@ class Properties(WithLink):
             self.assertEqual((size, complaints), (2 * 64 << 20, ""))
         else:
             self.assertLess(size, 2 * 64 << 20)
-            self.assertIn(f"rcvbuf is {size // 2} bytes, not the 67108864",
+            self.assertIn(f"rcvbuf is {size // 2} bytes instead of 67108864",
                           complaints)
             self.assertIn("net.core.wmem_max", complaints)
 
@@ -380,7 +380,7 @@ class Descriptors(unittest.TestCase):
         for closed, status, stdout, says in (
                 ("", 0, "was run\n", "^$"),
                 ("<&-", OWN_FAILURE, "", "^af-packet-exec: a standard descriptor is "
-                                 "closed, and /dev/null can't be opened")):
+                                 "closed, and opening /dev/null instead")):
             done = lab.run(
                 "unshare", "--mount", "sh", "-c",
                 f"mount -t tmpfs tmpfs /dev && exec \"$@\" {closed}", "sh",

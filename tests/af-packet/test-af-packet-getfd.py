@@ -199,7 +199,7 @@ class Qmp(Monitor):
     def test_path_that_is_too_long(self):
         self.path = "/" + "x" * 200
         with self.handing_over("one") as launcher:
-            self.check_trouble(launcher, "longer than the 107 bytes")
+            self.check_trouble(launcher, "use at most 107 bytes")
 
     def test_something_else(self):
         with self.handing_over("one") as launcher:
@@ -247,7 +247,7 @@ class Peer(Monitor):
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                 self.write(client, self.GREETING)
                 self.assertEqual(client.recv(4096), b"")
-            self.check_trouble(launcher, "name that (--qmp-user)")
+            self.check_trouble(launcher, "specify it (--qmp-user)")
 
     def check_taken(self, *options):
         """Expect that the server gets a socket."""
@@ -284,7 +284,7 @@ class Peer(Monitor):
         for name in "no-such", "-1", f"-{2 ** 32 - 1}", "1:1", "":
             with self.handing_over("one", options=[f"--qmp-user={name}"]
                                    ) as launcher:
-                self.check_trouble(launcher, "the name of one, or a number")
+                self.check_trouble(launcher, "name of an account, or a UID")
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ class BadInput(Refused):
     def test_socket(self):
         for options, says in (
                 ("fd=10", "add ifname=NAME"),
-                ("ifname=lo", "Add fd=NUMBER"),
+                ("ifname=lo", "add fd=NUMBER"),
                 ("fd=2,ifname=lo", "use a number from 3 on"),
                 ("fd=-3,ifname=lo", "use a number from 3 on"),
                 ("fd=x,ifname=lo", "expects a number"),
                 ("fd=99999999,ifname=lo", "below the limit of open files"),
-                ("fd=10,ifname=no-such", "'ip link' lists those"),
-                ("fd=10,ifname=" + "x" * 16, "if it is an alternative one"),
-                ("fd=10,ifname=", "'ip link' lists those"),
+                ("fd=10,ifname=no-such", "'ip link' lists its interfaces"),
+                ("fd=10,ifname=" + "x" * 16, "if it is an alternative name"),
+                ("fd=10,ifname=", "'ip link' lists its interfaces"),
                 ("fd=10,ifname=lo,color=red", "--help"),
                 ("fd=10,ifname=lo,protocol=ip", "use all, or none"),
                 ("fd=10,ifname=lo,direction=up", "use in, out or both"),
@@ -53,9 +53,9 @@ class BadInput(Refused):
     def test_filter(self):
         for expression, says in (
                 ("tcp prot", "pcap-filter(7)"),
-                ("tcp,,udp", "a comma is written twice"),
-                ("vlan 5", "keeps VLAN tags outside"),
-                ("ip and not vlan", "keeps VLAN tags outside")):
+                ("tcp,,udp", "write each comma twice"),
+                ("vlan 5", "strips VLAN tags"),
+                ("ip and not vlan", "strips VLAN tags")):
             self.check(f"--socket=fd=10,ifname=lo,filter={expression}",
                        says=says if HAVE_LIBPCAP
                        else "configure QEMU with --enable-libpcap")
@@ -89,7 +89,7 @@ class BadInput(Refused):
                 ([good, "--user=17: 17"], "UID:GID"),
                 ([good, "--qmp-user=17"], "requires --qmp"),
                 ([good, "--fdname=x"], "requires --qmp"),
-                ([good, "--qmp=x", "--fdname=x"], "takes no command"),
+                ([good, "--qmp=x", "--fdname=x"], "with a command"),
                 ([], "use --socket")):
             self.check(*arguments, says=says)
 
@@ -100,8 +100,8 @@ class BadInput(Refused):
                 ([good, "--qmp=x"], "one --fdname for each --socket"),
                 ([good, "--qmp=x", "--fdname=a", "--fdname=b"], "are 2 and 1"),
                 (["--socket=fd=9,ifname=lo", "--qmp=x", "--fdname=a"],
-                 "name the socket with --fdname"),
-                (["--socket"], "value is missing")):
+                 "use --fdname instead"),
+                (["--socket"], "missing argument")):
             self.check_error(launch(*arguments), says)
 
     def test_fd_that_is_kept(self):
@@ -139,7 +139,7 @@ class Limits(Refused):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = launch(f"--socket=fd=10,ifname=lo,filter={' or '.join(terms)}",
                       "sh", "-c", "echo was run", seconds=10 * lab.SECONDS)
-        self.check_error(done, "5 s of processor time or 256 MiB of memory")
+        self.check_error(done, "5 s of CPU time or 256 MiB of memory")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.assertLess(after.ru_utime - before.ru_utime, 10)
         self.assertLess(after.ru_maxrss, 300 << 10)

@@ -132,7 +132,7 @@ class Threads(WithCopy):
         done = lab.run(LAUNCHER, "--socket=fd=10,ifname=lo", "echo", "was run",
                        env=os.environ | {"LD_PRELOAD": THREAD})
         self.assertEqual((done.returncode, done.stdout), (OWN_FAILURE, ""))
-        self.assertIn("preload no library that starts threads", done.stderr)
+        self.assertIn("don't preload libraries that start threads", done.stderr)
 
     @needs_root
     def test_securebits(self):
@@ -168,7 +168,7 @@ class Command(WithCopy):
         done = lab.run(*start, "--socket=fd=10,ifname=lo", "--",
                        again, "--socket=fd=11,ifname=lo", "true")
         self.assertEqual(done.returncode, OWN_FAILURE, done.stderr)
-        self.assertIn("takes CAP_NET_RAW", done.stderr)
+        self.assertIn("requires CAP_NET_RAW", done.stderr)
 
     def test_root(self):
         """Be root, of the system or of a user namespace."""
@@ -185,7 +185,8 @@ class Command(WithCopy):
     @needs_root
     def test_warning(self):
         self.assertRegex(self.warning(LAUNCHER),
-                         r"^af-packet-exec: warning: 'true' is user 0, .*\n$")
+                         r"^af-packet-exec: warning: 'true' runs as user 0, "
+                         r".*\n$")
         for start in ([LAUNCHER, "--user=nobody"], [LAUNCHER, "--user=root"],
                       [*with_ambient_capability(), self.copy()]):
             self.assertEqual(self.warning(*start), "")
@@ -244,7 +245,7 @@ class Command(WithCopy):
             done = lab.run(*as_nobody(), program, f"--user={user}",
                            "--socket=fd=10,ifname=lo", "true")
             self.assertEqual(done.returncode, OWN_FAILURE)
-            self.assertIn("only user 0 can become another one", done.stderr)
+            self.assertIn("only user 0 can switch to another user", done.stderr)
 
     @needs_root
     def test_ambient_capabilities(self):
@@ -273,7 +274,7 @@ class Command(WithCopy):
         done = lab.run(*as_nobody(), self.copy(),
                        "--socket=fd=10,ifname=lo", "true")
         self.assertEqual(done.returncode, OWN_FAILURE)
-        self.assertIn("takes CAP_NET_RAW", done.stderr)
+        self.assertIn("requires CAP_NET_RAW", done.stderr)
         self.assertEqual(done.stderr.count("\n"), 1)
 
     @needs_root

@@ -1,5 +1,5 @@
 /*
- * A library that starts a thread, to be preloaded, as libraries may do
+ * A library that starts a thread when it is preloaded
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

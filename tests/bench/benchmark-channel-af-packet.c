@@ -3,10 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The channel alone, without main loop and chardev, on a veth pair in a
- * network namespace of its own; each figure stands beside the one of a bare
- * recv() or send() on the same link.  It is CPU time, which other work on the
- * machine disturbs less.
+ * Measures the channel alone, without main loop and chardev, on a veth pair in
+ * a network namespace of its own, and compares it with bare recv() or send()
+ * calls on the same link.  It uses CPU time, which is less affected by other
+ * load on the machine.
  *
  *                    +---------+   +-------+   +-------+
  *   records <------> | channel | --| veth0 |---| veth1 | <------> frames
@@ -36,11 +36,11 @@ typedef struct Rig {
     size_t frame_len;
     uint8_t records[BURST * (HEAD_LEN + FRAME_MAX)];
     QIOChannelAfPacket *ioc;
-    int fd;                  /* a bare socket, where there is no channel */
+    int fd;                  /* a bare socket, used without a channel */
     int peer;
 } Rig;
 
-/* One way to receive or to send BURST frames */
+/* Receives or sends BURST frames */
 typedef void (*BurstFunc)(Rig *r);
 
 static void fill_records(Rig *r)
@@ -150,7 +150,7 @@ static int64_t cpu_time(void)
     return t.tv_sec * NANOSECONDS_PER_SECOND + t.tv_nsec;
 }
 
-/* Returns: nanoseconds of @timed for each frame. */
+/* Returns: CPU time of @timed per frame, in nanoseconds. */
 static double measure(Rig *r, BurstFunc before, BurstFunc timed,
                       BurstFunc after)
 {

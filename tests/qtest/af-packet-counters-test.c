@@ -1,10 +1,10 @@
 /*
- * QTest testcase for af-packet-mode: what is dropped, and told
+ * QTest testcase for af-packet-mode: drops, counters and messages
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Frames that can't pass, streams that make no sense, counters and trace
- * events.  See af-packet-relay.h for what is between packet socket and records.
+ * Frames that can't pass, invalid streams, counters and trace events.  See
+ * af-packet-relay.h for the setup.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -37,7 +37,7 @@ static void write_frame_of(Relay *relay, uint32_t len)
                     RECORD_HEADER + len);
 }
 
-/* Many of them make one warning, and the next good frame passes. */
+/* Many bad frames cause one warning, and the next good frame passes. */
 static void test_bad_frame(const void *opaque)
 {
     const BadFrameCase *c = opaque;
@@ -56,7 +56,7 @@ static void test_bad_frame(const void *opaque)
     relay_stop(&relay);
 }
 
-/* What the kernel refuses: a checksum that is to be in another frame */
+/* A frame that the kernel refuses: its checksum offset is beyond its end */
 static void test_refused_frame(const void *opaque)
 {
     static const uint8_t record[] = {
@@ -82,11 +82,11 @@ static void test_refused_frame(const void *opaque)
     relay_stop(&relay);
 }
 
-/* --- Cases: a stream that makes no sense --- */
+/* --- Cases: an invalid stream --- */
 
 /*
- * An impossible length ends the connection, with half a record before it that
- * never becomes a frame.  A new client starts afresh.
+ * An invalid length ends the connection; half a record before it is not sent.
+ * A new client starts with a new record.
  */
 static void test_nonsense(const void *opaque)
 {
@@ -114,7 +114,7 @@ static void test_nonsense(const void *opaque)
     relay_stop(&relay);
 }
 
-/* A client's half record is not the start of the next client's first. */
+/* Half a record of one client is not continued by the next one. */
 static void test_half_record(const void *opaque)
 {
     uint8_t record[RECORD_HEADER + FRAME_MAX];
@@ -152,7 +152,7 @@ static uint64_t bytes_of_frames(uint32_t count)
     return bytes;
 }
 
-/* Frames and bytes are those that passed, by QMP and by HMP. */
+/* The counters of frames and bytes, read with QMP and HMP. */
 static void test_counters(const void *mode)
 {
     g_autofree char *hmp = NULL, *bytes = NULL;
@@ -178,7 +178,7 @@ static void test_counters(const void *mode)
 
 #define N_STOPPED 1000
 
-/* Send frames while QEMU doesn't run, more than its socket holds. */
+/* Send more frames than QEMU's socket holds while QEMU is stopped. */
 static void send_while_stopped(Relay *relay, int tx, bool remove)
 {
     uint32_t i;
@@ -193,7 +193,7 @@ static void send_while_stopped(Relay *relay, int tx, bool remove)
     g_assert_cmpint(kill(qtest_pid(relay->qts), SIGCONT), ==, 0);
 }
 
-/* Read a record that is later than number @last.  Returns: its number */
+/* Read a record with a number above @last.  Returns: its number */
 static int64_t read_later_record(Relay *relay, int64_t last)
 {
     uint8_t record[RECORD_HEADER + FRAME_MAX];
@@ -208,8 +208,8 @@ static int64_t read_later_record(Relay *relay, int64_t last)
 }
 
 /*
- * Some frames find room, the others are counted, and those too that the
- * kernel drops right before the end of the connection.
+ * Frames that find no room are counted, including those that the kernel drops
+ * right before the end of the connection.
  */
 static void test_kernel_drops(const void *opaque)
 {

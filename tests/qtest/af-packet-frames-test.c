@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Tags, checksums, segmentation offload and lengths.
- * See af-packet-relay.h for what is between packet socket and records.
+ * See af-packet-relay.h for the setup.
  */
 #include "qemu/osdep.h"
 #include "af-packet-payload.h"
@@ -17,7 +17,7 @@ typedef struct Rig {
     Relay relay;
     size_t vnet_hdr_len; /* of QEMU's socket, 0 for none */
     int peer;           /* a socket on the other end, with vnet headers */
-    Payload in, out;    /* what goes into QEMU, and what comes out */
+    Payload in, out;    /* QEMU's input and output */
 } Rig;
 
 /* The socket that QEMU gets */
@@ -66,7 +66,7 @@ static void rig_free(Rig *r)
     g_free(r);
 }
 
-/* Have the header of what goes in changed to one of @len bytes. */
+/* Change the length of the input's vnet header to @len bytes. */
 static void rig_resize_vnet_hdr(Rig *r, size_t len)
 {
     Payload *p = &r->in;
@@ -129,14 +129,14 @@ static void for_each_gso_kind(Rig *r, RigFunc *func)
 
 /* --- Cases: checksums and tags --- */
 
-/* Returns: whether the frame that came out needs its checksum completed. */
+/* Returns: whether the checksum of the output is partial. */
 static bool is_partial(const Payload *p)
 {
     return p->vnet_hdr_len &&
            payload_vnet_hdr(p).flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
 }
 
-/* A frame comes out as it went in, or with a checksum that is complete. */
+/* A frame passes unchanged, or with a completed checksum. */
 static void do_test_checksum(Rig *r, const Protocol *proto, const Tags *tags)
 {
     size_t data_len;
@@ -166,10 +166,10 @@ static void test_checksum(const void *opaque)
 
 #define GSO_SIZE 1400
 
-/* The kernel itself cuts what is longer (6.18: gso_max_size of a veth) */
+/* The kernel segments longer frames (6.18: gso_max_size of a veth) */
 #define GSO_FRAME_MAX 65535
 
-/* Make a super-frame, as long as may be. */
+/* Create a super-frame of maximum length. */
 static void payload_fill_gso(Payload *p, const Protocol *proto,
                              const Tags *tags, size_t gso_size)
 {
@@ -183,7 +183,7 @@ typedef struct GsoCase {
     const char *netdev;
 } GsoCase;
 
-/* With vnet headers a super-frame goes through as it is. */
+/* With vnet headers, a super-frame passes unchanged. */
 static void do_test_gso_capture(Rig *r, const Protocol *proto,
                                 const Tags *tags)
 {
@@ -203,7 +203,7 @@ static void test_gso_capture(const void *opaque)
     rig_free(r);
 }
 
-/* The kernel may have put a tag of what arrived elsewhere. */
+/* The kernel may move the VLAN tag of a received frame to its metadata. */
 static void expect_same_packet(Rig *r, const Tags *tags)
 {
     size_t len = r->in.len - ip_start(tags);
@@ -240,7 +240,7 @@ static void test_gso_inject(const void *opaque)
     rig_free(r);
 }
 
-/* Without them it is captured as one frame, with a complete checksum, */
+/* Without vnet headers, it is captured as one frame, its checksum complete, */
 static void do_test_gso_plain_capture(Rig *r, const Protocol *proto,
                                       const Tags *tags)
 {
@@ -263,7 +263,7 @@ static void test_gso_plain_capture(const void *opaque)
     rig_free(r);
 }
 
-/* but is too long for the interface that it is to be injected into. */
+/* but is too long to be injected into an interface. */
 static void do_test_gso_plain_inject(Rig *r, const Protocol *proto,
                                      const Tags *tags)
 {
@@ -285,7 +285,7 @@ static void test_gso_plain_inject(const void *opaque)
     rig_free(r);
 }
 
-/* --- Cases: vnet headers that are not what they should be --- */
+/* --- Cases: mismatched vnet headers --- */
 
 #define HAS_ENDED "the connection has ended"
 
@@ -309,7 +309,7 @@ static void test_vnet_mismatch_plain(const void *opaque)
     rig_free(r);
 }
 
-/* Those who read records expect headers or not, the other way round. */
+/* The readers of records expect headers if there are none, or vice versa. */
 static void do_test_vnet_mismatch_capture(bool filters, size_t vnet_hdr_len)
 {
     Rig *r = rig_new("capture", vnet_hdr_len, 1500, "user");
@@ -336,7 +336,7 @@ static void test_vnet_mismatch_capture(const void *opaque)
     do_test_vnet_mismatch_capture(true, 0);
 }
 
-/* Both have, but of different lengths. */
+/* Both have headers, but of different lengths. */
 static void test_vnet_mismatch_length(const void *opaque)
 {
     static const uint8_t head[] = { 0, 0, 0, 60, 0, 0, 0, 12 };
@@ -355,7 +355,7 @@ static const size_t long_lens[] = {
     ETH_HLEN + JUMBO_MTU, ETH_HLEN + MTU_MAX,
 };
 
-/* Make a frame of @len bytes, without a vnet header. */
+/* Create a frame of @len bytes, without a vnet header. */
 static void fill_len(Rig *r, size_t len)
 {
     const Protocol *udp4 = &protocols[0];
@@ -364,7 +364,7 @@ static void fill_len(Rig *r, size_t len)
     payload_complete(&r->in);
 }
 
-/* Nothing is cut. */
+/* No frame is truncated. */
 static void test_long(const void *mode)
 {
     Rig *r = rig_new(mode, 0, MTU_MAX, "user");
@@ -421,7 +421,7 @@ static void add_plain_tests(void)
     add_test("long", "inject", "inject", test_long);
 }
 
-/* Linux 6.4 has headers of other lengths than 10. */
+/* Linux 6.4 supports headers with lengths other than 10. */
 static bool has_vnet_hdr_len(int len)
 {
     int fd = packet_open("lo", 0);

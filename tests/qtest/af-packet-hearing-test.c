@@ -1,9 +1,9 @@
 /*
- * QTest testcase for af-packet-mode: what a socket hears
+ * QTest testcase for af-packet-mode: which frames a socket receives
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * See af-packet-relay.h for what is between packet socket and records.
+ * See af-packet-relay.h for the setup.
  */
 #include "qemu/osdep.h"
 #include <linux/filter.h>
@@ -13,21 +13,21 @@
 
 /* --- Sockets --- */
 
-/* SO_MARK of a socket whose frames HEAR_UNMARKED does not hear */
+/* SO_MARK of a socket whose frames HEAR_UNMARKED ignores */
 #define TEST_MARK 0xaf
 
-/* Which frames of its interface a socket is to hear */
+/* Which frames on its interface a socket receives */
 typedef enum PacketHearing {
     HEAR_BOTH,
     HEAR_INCOMING,      /* by a filter */
     HEAR_OUTGOING,      /* by a filter */
     HEAR_BUT_OUTGOING,  /* by PACKET_IGNORE_OUTGOING */
-    HEAR_UNMARKED,      /* by a filter: what has not TEST_MARK */
+    HEAR_UNMARKED,      /* by a filter: frames without TEST_MARK */
 } PacketHearing;
 
 /*
- * Pass on those frames of which the kernel knows that the word, or byte, at
- * @offset is @value, or those of which it is not.
+ * Accept only frames whose metadata word (or byte) at @offset is @value, or if
+ * @pass is false, only all other frames.
  */
 static void packet_filter(int fd, int offset, uint32_t value, bool pass)
 {
@@ -44,7 +44,7 @@ static void packet_filter(int fd, int offset, uint32_t value, bool pass)
                                sizeof(prog)), ==, 0);
 }
 
-/* Returns: a packet socket, to be bound yet, opened as is recommended. */
+/* Returns: an unbound packet socket, opened as recommended. */
 static int packet_socket_hearing(PacketHearing hearing)
 {
     int fd = packet_socket(SOCK_RAW);
@@ -72,7 +72,7 @@ static int packet_socket_hearing(PacketHearing hearing)
 typedef struct DirectionCase {
     const char *name;
     PacketHearing hearing;
-    bool in, out;           /* what is heard */
+    bool in, out;           /* which directions are received */
 } DirectionCase;
 
 static const DirectionCase direction_cases[] = {
@@ -83,9 +83,9 @@ static const DirectionCase direction_cases[] = {
 };
 
 /*
- * A capture socket hears what the one who opened it wants to hear; and
- * nothing of what passes other interfaces, or passed this one before, even if
- * there is time between socket() and bind().
+ * A capture socket receives the frames that its opener has selected, and none
+ * from other interfaces or from before bind(), even if some time passes between
+ * socket() and bind().
  */
 static void test_direction(const void *opaque)
 {
@@ -137,8 +137,8 @@ static const PacketHearing no_loop_cases[] = {
 };
 
 /*
- * On one interface, QEMU sends back what it receives: each frame once, for what
- * is injected isn't heard.
+ * QEMU captures and injects on the same interface: each frame is sent back
+ * once, because injected frames are not captured.
  */
 static void test_no_loop(const void *opaque)
 {

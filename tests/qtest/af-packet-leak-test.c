@@ -3,13 +3,12 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * In a QEMU that runs for long, chardevs come and go, and so do interfaces
- * under them.  After a thousand times there must be as many descriptors and
- * as much memory as there was after a few.
+ * Chardevs and their interfaces are added and removed repeatedly.  After a
+ * thousand cycles, QEMU must use as many descriptors and as much memory as
+ * after a few.
  *
- * What a chardev itself leaves behind, test-char-socket-af-packet tells more
- * exactly, with the sources of the main loop; here are QEMU's monitor and the
- * filters as well.
+ * test-char-socket-af-packet-leaks checks the chardev alone more precisely,
+ * including main loop sources; this test includes the monitor and filters.
  */
 
 #include "qemu/osdep.h"
@@ -18,7 +17,7 @@
 #include "leak-check.h"
 
 #define CYCLES 1000
-#define RECONNECT_CYCLES 500        /* in each mode: interfaces take time */
+#define RECONNECT_CYCLES 500        /* per mode: interfaces are slow */
 
 /* Add the chardev and its filters, pass a frame, remove them */
 static void cycle_add(void *opaque)

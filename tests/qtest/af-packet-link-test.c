@@ -1,11 +1,10 @@
 /*
- * QTest testcase for af-packet-mode: links that come and go
+ * QTest testcase for af-packet-mode: link changes
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Every mode, with every kind of frontend, through every event; QEMU's CPU
- * time is looked at after each.  See af-packet-relay.h for what is between
- * packet socket and records.
+ * All modes are combined with all kinds of frontends and all events; after
+ * each event, QEMU's CPU time is checked.  See af-packet-relay.h for the setup.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -18,12 +17,12 @@
 
 #define GONE "interface " QEMU_IF " is gone"
 
-/* Who uses the chardev while things happen to its link */
+/* The chardev's frontend during an event */
 typedef enum Frontend {
     FRONTEND_REDIRECTOR,
-    FRONTEND_NONE,          /* filters come when there is something to pass */
+    FRONTEND_NONE,          /* filters are added only to pass frames */
     FRONTEND_STALLED,       /* a serial port that its guest ignores */
-    FRONTEND_ELSEWHERE,     /* redirector, QEMU has a network of its own */
+    FRONTEND_ELSEWHERE,     /* redirector, QEMU in another network namespace */
     FRONTEND__MAX,
 } Frontend;
 
@@ -53,8 +52,8 @@ typedef struct Link {
     Relay relay;
     QTestState *qts;
     int peer;           /* a socket on the other end of the link */
-    uint32_t sent;      /* frames that are to come out, */
-    uint32_t received;  /* those that have */
+    uint32_t sent;      /* frames expected as output */
+    uint32_t received;  /* frames received as output */
 } Link;
 
 /* --- The other end, and the frontend --- */
@@ -70,7 +69,7 @@ static bool has_redirector(const Link *l)
            l->c->frontend == FRONTEND_ELSEWHERE;
 }
 
-/* A serial port takes two messages for each byte. */
+/* A serial port needs two qtest messages per byte. */
 static int n_frames(const Link *l)
 {
     return l->c->frontend == FRONTEND_STALLED ? FEWER_FRAMES : N_FRAMES;
@@ -102,7 +101,7 @@ static void link_start(Link *l, const Case *c)
     }
 }
 
-/* Set up whichever end was down.  The peer's socket has to forget it. */
+/* Set both ends up, and clear the pending error of the peer's socket. */
 static void link_up(Link *l)
 {
     close(l->peer);
@@ -110,7 +109,7 @@ static void link_up(Link *l)
     l->peer = packet_endpoint(TEST_IF, TEST_ETHERTYPE);
 }
 
-/* Give the chardev a new link, after its own is gone. */
+/* Give the chardev a new link, after its own was removed. */
 static void link_renew(Link *l)
 {
     close(l->peer);
@@ -120,7 +119,7 @@ static void link_renew(Link *l)
     l->peer = packet_endpoint(TEST_IF, TEST_ETHERTYPE);
 }
 
-/* Have a frontend that passes data for the time of @func. */
+/* Run @func with a frontend that passes data. */
 static void with_frontend(Link *l, void (*func)(Link *l))
 {
     bool attach = l->c->frontend == FRONTEND_NONE;
@@ -154,7 +153,7 @@ static void write_record(Link *l, uint32_t seq)
 
 /* --- Traffic --- */
 
-/* Leave frames in the socket of a chardev that nobody reads from. */
+/* Leave frames in the socket of a chardev without a reader. */
 static void leave_unread(Link *l)
 {
     int i;
@@ -166,7 +165,7 @@ static void leave_unread(Link *l)
     }
 }
 
-/* Frames pass, those that were left first, and none is missing. */
+/* All frames pass, those that were left first. */
 static void do_pass(Link *l)
 {
     int i;
@@ -201,7 +200,7 @@ static void do_write_while_down(Link *l)
     chardev_wait_stat(l->qts, "dropped-link-down", dropped + n_frames(l));
 }
 
-/* Try both directions; nothing of it may show up later. */
+/* Try both directions; none of these frames may arrive later. */
 static void traffic_while_down(Link *l)
 {
     uint8_t frame[FRAME_MAX];
@@ -209,7 +208,7 @@ static void traffic_while_down(Link *l)
     int i;
 
     for (i = 0; i < n_frames(l); i++) {
-        /* Whether the kernel takes it is up to the kernel */
+        /* The kernel may accept or refuse it */
         send(l->peer, frame, len, 0);
     }
     if (!is_capture(l)) {
@@ -217,7 +216,7 @@ static void traffic_while_down(Link *l)
     }
 }
 
-/* A link without carrier takes frames, which is counted apart. */
+/* A link without carrier accepts frames, which are counted separately. */
 static void do_write_while_peer_down(Link *l)
 {
     const uint64_t taken = chardev_stat(l->qts, "frames");
@@ -231,7 +230,7 @@ static void do_write_while_peer_down(Link *l)
     g_assert_cmpuint(chardev_stat(l->qts, "frames"), ==, taken);
 }
 
-/* The kernel may take a second to tell. */
+/* The kernel may report it with a delay of a second. */
 static void wait_no_carrier(int fd)
 {
     const int64_t end = deadline();
@@ -245,7 +244,7 @@ static void wait_no_carrier(int fd)
 
 /* --- Events --- */
 
-/* The chardev waits for better times. */
+/* The chardev pauses. */
 static void expect_pause(Link *l)
 {
     qemu_expect_idle(l->qts);
@@ -278,7 +277,7 @@ static void peer_down_and_up(Link *l)
     pass(l);
 }
 
-/* The connection ends, and QEMU says so for the @nth time. */
+/* The connection ends, which QEMU reports for the @nth time. */
 static void delete_link(Link *l, unsigned nth)
 {
     g_autofree char *filename = NULL;

@@ -1,10 +1,10 @@
 /*
- * QTest testcase for af-packet-mode: more than the link, or QEMU, takes
+ * QTest testcase for af-packet-mode: overload
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Slow interfaces and many senders; each frame is accounted for.  See
- * af-packet-relay.h for what is between packet socket and records.
+ * af-packet-relay.h for the setup.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -17,26 +17,26 @@
 
 /* --- Cases: a slow interface --- */
 
-/* 8 kbit/s; two frames may go at once */
+/* 8 kbit/s, with bursts of two frames */
 #define SLOW_RATE 1000
 #define SLOW_BURST (2 * FRAME_MAX)
 
-/* What is left then goes in some seconds, if not in DRAIN_SEC. */
+/* Then, the remaining frames are sent within DRAIN_SEC. */
 #define FAST_RATE (2 * MiB)
 #define FAST_BURST (4 * FRAME_MAX)
 #define DRAIN_SEC 30
 
 #define QUEUE_MAX (4 * MiB)
-#define FLOOD_FRAMES 10000  /* twice what the queue holds */
+#define FLOOD_FRAMES 10000  /* twice the capacity of the queue */
 
 typedef struct SlowCase {
     const char *name;
-    uint32_t limit;         /* bytes that may wait in the kernel */
+    uint32_t limit;         /* maximum number of bytes queued in the kernel */
 } SlowCase;
 
 static const SlowCase slow_cases[] = {
     { "eagain", 1 * MiB },  /* the socket's buffer is full first */
-    { "enobufs", 4000 },    /* the interface's queue is */
+    { "enobufs", 4000 },    /* the interface's queue is full first */
 };
 
 typedef struct Flood {
@@ -44,10 +44,10 @@ typedef struct Flood {
     const SlowCase *c;
     GThread *writer;
     bool endless;
-    int written;            /* how many records, once it has ended */
+    int written;            /* number of records, once it has ended */
 } Flood;
 
-/* Write records until all are written, or QEMU has closed the stream. */
+/* Write records until all are written or QEMU closes the stream. */
 static gpointer flood_write(gpointer opaque)
 {
     Flood *f = opaque;
@@ -81,7 +81,7 @@ static bool flood_start(Flood *f, const SlowCase *c, bool endless)
     return true;
 }
 
-/* Wait until frames are dropped since the queue is full. */
+/* Wait until frames are dropped because the queue is full. */
 static void flood_wait_full(Flood *f)
 {
     const int64_t end = deadline();
@@ -92,7 +92,7 @@ static void flood_wait_full(Flood *f)
     }
 }
 
-/* How many frames have got lost between an interface and its sockets */
+/* Returns: the number of frames lost between an interface and its sockets */
 static uint64_t link_rx_dropped(const char *ifname)
 {
     g_autofree char *key = g_strdup_printf("%s:", ifname);
@@ -109,7 +109,7 @@ static uint64_t link_rx_dropped(const char *ifname)
     return dropped;
 }
 
-/* How many have found no room in @fd since the last call */
+/* Returns: the number of frames that found no room in @fd since last call */
 static uint64_t packet_take_drops(int fd)
 {
     struct tpacket_stats stats;
@@ -121,8 +121,8 @@ static uint64_t packet_take_drops(int fd)
 }
 
 /*
- * Receive @count frames, less those that the kernel tells that it has lost, in
- * the order that they were written in.
+ * Receive @count frames, less those that the kernel reports as lost, in the
+ * order in which they were written.
  */
 static void expect_in_order(int fd, uint64_t count)
 {
@@ -154,7 +154,7 @@ static void expect_in_order(int fd, uint64_t count)
     g_assert_cmpuint(received, >, WINDOW);
 }
 
-/* What fits the queue arrives, in order, and the rest is counted. */
+/* Frames that fit into the queue arrive in order, the rest is counted. */
 static void test_slow(const void *opaque)
 {
     uint64_t dropped, max;
@@ -171,7 +171,7 @@ static void test_slow(const void *opaque)
     g_thread_join(f.writer);
     g_assert_cmpint(f.written, ==, FLOOD_FRAMES);
     qemu_expect_prompt(qts);
-    /* It still sends, slowly, which takes some time on an emulated machine */
+    /* QEMU is still sending, which needs CPU time on an emulated machine */
     qemu_expect_cpu_below(qts, 30);
 
     link_change_tbf(QEMU_IF, FAST_RATE, FAST_BURST, f.c->limit);
@@ -189,7 +189,7 @@ static void test_slow(const void *opaque)
     relay_stop(&f.relay);
 }
 
-/* In the middle of a flood everything can be removed at once. */
+/* During a flood, everything can be removed. */
 static void test_slow_remove(const void *opaque)
 {
     int64_t start;
@@ -209,7 +209,7 @@ static void test_slow_remove(const void *opaque)
     g_thread_join(f.writer);
 }
 
-/* And so can QEMU be ended. */
+/* During a flood, QEMU can be terminated. */
 static void test_slow_quit(const void *opaque)
 {
     int64_t start;
@@ -261,7 +261,7 @@ static gpointer send_frames(gpointer opaque)
     return NULL;
 }
 
-/* A record is of a frame that was sent, and that has not come yet. */
+/* A record contains a frame that was sent, and not received before. */
 static void read_sent_record(Relay *relay, Sender *senders, int n_senders)
 {
     uint8_t frame[FRAME_MAX], expected[FRAME_MAX];
@@ -285,8 +285,8 @@ static void read_sent_record(Relay *relay, Sender *senders, int n_senders)
 }
 
 /*
- * Frames of senders on several processors pass in any order, and none twice;
- * those that do not are counted.
+ * Frames of senders on several processors pass in any order, but only once;
+ * lost ones are counted.
  */
 static void test_senders(const void *opaque)
 {

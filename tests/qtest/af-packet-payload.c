@@ -1,5 +1,5 @@
 /*
- * QTest helpers: frames whose checksum, or more, is left to a network card
+ * QTest helpers: frames with offloads
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -108,7 +108,7 @@ static size_t csum_offset(const Protocol *proto)
     return proto->tcp ? 16 : 6;
 }
 
-/* Add up 16 bit words, as RFC 1071 tells. */
+/* Add up 16-bit words according to RFC 1071. */
 static uint32_t add_words(uint32_t sum, const uint8_t *data, size_t len)
 {
     size_t i;
@@ -150,7 +150,7 @@ static void put_ip(const Protocol *proto, uint8_t *ip, size_t len)
     }
 }
 
-/* A header without checksum, and data, @len bytes in all */
+/* Write a header without checksum and data, @len bytes in total */
 static void put_l4(const Protocol *proto, uint8_t *l4, size_t len)
 {
     size_t i;

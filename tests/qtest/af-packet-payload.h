@@ -1,9 +1,9 @@
 /*
- * QTest helpers: frames whose checksum, or more, is left to a network card
+ * QTest helpers: frames with offloads
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What fails here fails the test, unless a return value says otherwise.
+ * Any failure here fails the test, unless it is reported by a return value.
  */
 #ifndef TESTS_QTEST_AF_PACKET_PAYLOAD_H
 #define TESTS_QTEST_AF_PACKET_PAYLOAD_H
@@ -52,34 +52,33 @@ uint8_t *payload_frame(Payload *p);
 
 struct virtio_net_hdr payload_vnet_hdr(const Payload *p);
 
-/* Send what is in @p by a socket that has such headers. */
+/* Send @p through a socket with vnet headers of this length. */
 void payload_send(const Payload *p, int fd);
 
-/* Receive from a socket with headers as those of @p. */
+/* Receive @p from a socket with vnet headers of this length. */
 void payload_recv(Payload *p, int fd);
 
-/* Read a record.  Filters say 0 of headers that the netdev doesn't have. */
+/* Read a record.  Filters state 0 if the netdev has no vnet headers. */
 void payload_read(Payload *p, Relay *relay);
 
-/* Write a record that says @stated of its header's length. */
+/* Write a record that states @stated as the length of its vnet header. */
 void payload_write(const Payload *p, Relay *relay, uint32_t stated);
 
 size_t ip_hlen(const Protocol *proto);
 
 size_t l4_hlen(const Protocol *proto);
 
-/* Where in a frame IP starts */
+/* Returns: the offset of the IP header in a frame */
 size_t ip_start(const Tags *tags);
 
 /*
- * Make a frame with @data_len bytes of data, whose checksum is left to a
- * network card, and which the card is to cut into segments of @gso_size
- * unless that is 0.
+ * Create a frame with @data_len bytes of data, with checksum offload, and with
+ * segmentation offload if @gso_size is not 0.
  */
 void payload_fill(Payload *p, const Protocol *proto, const Tags *tags,
                   size_t data_len, size_t gso_size);
 
-/* Finish the checksum of @p, as a network card would. */
+/* Complete the checksum of @p, like a network card. */
 void payload_complete(Payload *p);
 
 void expect_same_frame(Payload *got, Payload *expected);

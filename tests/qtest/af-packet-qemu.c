@@ -183,9 +183,9 @@ void qemu_expect_cpu_below(QTestState *qts, unsigned percent)
     int64_t usec;
     int tries = 0;
 
-    /* Whatever just happened is one main loop turn away at most */
+    /* QEMU handles pending events within one main loop iteration */
     qobject_unref(qtest_qmp(qts, "{ 'execute': 'query-status' }"));
-    /* Slow machines need time for what comes after the answer, too */
+    /* On slow machines, work after the answer takes time, too */
     do {
         g_assert_cmpint(++tries, <=, IDLE_TRIES);
         usec = qemu_cpu_usec(qts);

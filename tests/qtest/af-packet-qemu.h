@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The chardev's name is "pkt".  What fails here fails the test.
+ * The chardev's ID is "pkt".  Any failure here fails the test.
  */
 #ifndef TESTS_QTEST_AF_PACKET_QEMU_H
 #define TESTS_QTEST_AF_PACKET_QEMU_H
@@ -16,23 +16,23 @@
 #define QMP_FD "'addr': { 'type': 'fd', 'data': { 'str': 'pkt-fd' } }"
 #define QMP_CLIENT QMP_FD ", 'server': false"
 
-/* Let the QEMU that is started next inherit @fd */
+/* Let the next QEMU that is started inherit @fd */
 void fd_set_inherited(int fd);
 
 /* --- QEMU, by QMP --- */
 
-/* Start QEMU with nothing in it but @args */
+/* Start QEMU with no devices other than in @args */
 QTestState *qemu_start(const char *args);
 
-/* The same, in a network namespace that has none of our links */
+/* The same, in a network namespace without our links */
 QTestState *qemu_start_elsewhere(const char *args);
 
 /* Pass @fd to QEMU as "pkt-fd", and close it here */
 void qemu_getfd(QTestState *qts, int fd);
 
 /*
- * The -chardev option of "pkt", for the QEMU that is started next and
- * inherits @fd.  @fd may be -1, @mode and @more NULL.
+ * The -chardev option of "pkt", for the next QEMU that is started and inherits
+ * @fd.  @fd may be -1, @mode and @more may be NULL.
  */
 char *chardev_option(int fd, const char *mode, const char *more);
 
@@ -66,21 +66,21 @@ uint64_t chardev_stat(QTestState *qts, const char *name);
 /* Wait until the counter @name of chardev "pkt" is @value */
 void chardev_wait_stat(QTestState *qts, const char *name, uint64_t value);
 
-/* Check that @text has all of the NULL-terminated @words in it */
+/* Check that @text contains all of the NULL-terminated @words */
 void expect_words(const char *text, const char *const *words);
 
 /* Check that @rsp is a success, and free it */
 void qmp_expect_success(QDict *rsp);
 
-/* Check that @rsp is an error that says @words, and free it */
+/* Check that @rsp is an error that contains @words, and free it */
 void qmp_expect_error(QDict *rsp, const char *const *words);
 
 /* --- QEMU, as a process --- */
 
-/* Check that QEMU uses less than @percent of a processor for a while */
+/* Check that QEMU uses less than @percent of a CPU for a while */
 void qemu_expect_cpu_below(QTestState *qts, unsigned percent);
 
-/* Check that it uses next to nothing */
+/* Check that QEMU uses almost no CPU time */
 void qemu_expect_idle(QTestState *qts);
 
 #endif

@@ -24,7 +24,7 @@ size_t frame_len(uint32_t seq)
     return FRAME_MIN + (uint64_t)seq * 691 % (FRAME_MAX - FRAME_MIN + 1);
 }
 
-/* The source address tells the number */
+/* The source address contains the number */
 size_t frame_fill(uint8_t *frame, uint32_t seq)
 {
     size_t i, len = frame_len(seq);
@@ -107,7 +107,7 @@ void record_expect(RecordReadFunc *read_func, void *opaque, uint32_t seq)
     frame_check(frame, len, seq);
 }
 
-/* Write @len bytes in pieces of all kinds of lengths */
+/* Write @len bytes in chunks of various lengths */
 static void stream_write(int rec, const uint8_t *buf, size_t len)
 {
     static const size_t pieces[] = { 1, 3, 20000, 2, 600, 5, 17, 1600, 4 };
@@ -135,7 +135,7 @@ void records_write(int rec, uint32_t first, uint32_t count)
 
 /* --- The relay: QEMU between packet socket and record stream --- */
 
-/* Start with where QEMU's standard error goes */
+/* Initialize @relay, with a file for QEMU's standard error */
 static void relay_init(Relay *relay, const char *mode)
 {
     *relay = (Relay) {
@@ -146,7 +146,7 @@ static void relay_init(Relay *relay, const char *mode)
     g_assert_cmpint(relay->err, >=, 0);
 }
 
-/* Shell text that makes it go there */
+/* Returns: shell code that redirects standard error to the file */
 static char *relay_redirection(const Relay *relay)
 {
     return g_strdup_printf("2>>/proc/self/fd/%d", relay->err);
@@ -204,7 +204,7 @@ bool relay_is_capture(const Relay *relay)
 }
 
 /*
- * Add a filter-redirector, before those that there are.  @end is "indev" or
+ * Add a filter-redirector before the existing filters.  @end is "indev" or
  * "outdev".
  */
 static void relay_add_filter(Relay *relay, const char *id, const char *end,
@@ -300,7 +300,7 @@ void relay_stop(Relay *relay)
     }
 }
 
-/* --- A serial port, which takes one byte at a time, or none --- */
+/* --- A serial port, which accepts one byte at a time, or none --- */
 
 char *bios_create(void)
 {
@@ -363,7 +363,7 @@ void serial_write_record(QTestState *qts, uint32_t seq)
 
 static const char *skip_reason;
 
-/* Stands in for all tests where they can't run */
+/* Replaces all tests where they can't run */
 static void test_skip(void)
 {
     g_test_skip(skip_reason);
@@ -371,7 +371,7 @@ static void test_skip(void)
 
 bool tests_init(int *argc, char ***argv)
 {
-    /* A QEMU that is gone is for an assertion to tell */
+    /* Let assertions report that QEMU has exited */
     signal(SIGPIPE, SIG_IGN);
 
     skip_reason = netns_skip_reason();

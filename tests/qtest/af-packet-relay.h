@@ -3,10 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Everything happens in a network namespace of the test's own.  There is no
- * guest: two filters on a hub port carry the records between the chardev
- * under test, "pkt", and "rec", a socket pair that the test holds the other
- * end of.
+ * Everything runs in a network namespace of the test's own.  There is no guest:
+ * two filters on a hub port pass the records between the chardev under test,
+ * "pkt", and "rec", a socket pair whose other end belongs to the test.
  *
  * capture: a frame sent on veth1 becomes a record
  *
@@ -36,7 +35,7 @@
  * +-------+  +-------+  |  +-------+  |   pkt   |  |  out   |
  *                       |             +---------+  +--------+
  *
- * What fails here fails the test.
+ * Any failure here fails the test.
  */
 #ifndef TESTS_QTEST_AF_PACKET_RELAY_H
 #define TESTS_QTEST_AF_PACKET_RELAY_H
@@ -56,7 +55,7 @@
 
 /* --- Frames and records --- */
 
-/* Length of frame number @seq: neighbours differ, 1501 frames have them all */
+/* Length of frame number @seq: neighbors differ, 1501 frames cover them all */
 size_t frame_len(uint32_t seq);
 
 /* Write frame number @seq to @frame.  Returns: its length */
@@ -71,16 +70,16 @@ void frame_send(int fd, uint32_t seq);
 /* Receive a frame and check that it is number @seq, to the byte */
 void frame_expect(int fd, uint32_t seq);
 
-/* Take exactly @len bytes from where records come out */
+/* Read exactly @len bytes from the stream of records */
 typedef void RecordReadFunc(void *opaque, uint8_t *buf, size_t len);
 
 /* RecordReadFunc: from the socket that @opaque points to */
 void record_read_socket(void *opaque, uint8_t *buf, size_t len);
 
-/* Read records up to one of ours, and check that it is number @seq */
+/* Read records up to one with a test frame, and check that it is number @seq */
 void record_expect(RecordReadFunc *read_func, void *opaque, uint32_t seq);
 
-/* Write the records of @count frames from @first on, in odd pieces */
+/* Write the records of @count frames from @first on, in irregular chunks */
 void records_write(int rec, uint32_t first, uint32_t count);
 
 /* --- The relay: QEMU between packet socket and record stream --- */
@@ -89,7 +88,7 @@ typedef struct Relay {
     QTestState *qts;
     const char *mode;
     int rec;            /* our end of the record stream */
-    int err;            /* what QEMU writes to its standard error */
+    int err;            /* QEMU's standard error */
     const char *netdev; /* where the filters are; NULL: a hub port */
     bool vnet_hdr;      /* they have vnet_hdr_support=on */
 } Relay;
@@ -97,28 +96,28 @@ typedef struct Relay {
 /* Start QEMU with @args and the chardev "rec", nothing attached to it */
 void relay_start(Relay *relay, const char *mode, const char *args);
 
-/* Have the packet socket @fd inherited by QEMU, and close it here */
+/* Start QEMU, let it inherit the packet socket @fd, and close @fd here */
 void relay_start_inherited(Relay *relay, const char *mode, int fd);
 
-/* Create the links, do that with a socket that hears @proto, and attach */
+/* The same with new links and a socket for @proto, and relay_attach() */
 void relay_start_veth(Relay *relay, const char *mode, uint16_t proto);
 
-/* relay_start_inherited(), in a network namespace that has none of our links */
+/* relay_start_inherited(), in a network namespace without our links */
 void relay_start_elsewhere(Relay *relay, const char *mode, int fd);
 
 /* Whether frames become records */
 bool relay_is_capture(const Relay *relay);
 
-/* Join the two chardevs */
+/* Connect the two chardevs with filters */
 void relay_attach(Relay *relay);
 
-/* Take them apart */
+/* Remove these filters */
 void relay_detach(Relay *relay);
 
-/* Check that @count frames pass, in the direction that the mode tells */
+/* Check that @count frames pass, in the direction of the mode */
 void relay_check(Relay *relay, uint32_t count);
 
-/* How often QEMU has written @text to its standard error */
+/* Returns: how often QEMU's standard error contains @text */
 unsigned relay_count_messages(const Relay *relay, const char *text);
 
 /* End QEMU, and remove the links if they are still there */
@@ -126,10 +125,10 @@ void relay_stop(Relay *relay);
 
 /* --- Machines --- */
 
-/* Create an image, to be removed, that QEMU takes for firmware */
+/* Create a firmware image; the caller removes it */
 char *bios_create(void);
 
-/* --- A serial port, which takes one byte at a time, or none --- */
+/* --- A serial port, which accepts one byte at a time, or none --- */
 
 /*
  * Like relay_start_inherited(), on a machine whose serial port is "pkt";
@@ -149,8 +148,8 @@ void serial_write_record(QTestState *qts, uint32_t seq);
 /* --- Registration --- */
 
 /*
- * To be called first in main().  Returns: false if nothing is to be run, as
- * in a system without network namespaces; there is a test that says so then.
+ * Must be called first in main().  Returns: false if the tests can't run, for
+ * example without network namespaces; then there is one test that is skipped.
  */
 bool tests_init(int *argc, char ***argv);
 

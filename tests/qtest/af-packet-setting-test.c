@@ -4,7 +4,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * See af-packet-relay.h for what is between packet socket and records.
+ * See af-packet-relay.h for the setup.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -22,7 +22,7 @@ static uint16_t usual_proto(const char *mode)
 
 /* --- Cases: a confined QEMU --- */
 
-/* LeakSanitizer takes what a confined process may not do */
+/* LeakSanitizer needs operations that a confined process may not perform */
 #ifdef __SANITIZE_ADDRESS__
 static const bool can_confine;
 #else
@@ -44,7 +44,7 @@ static const ConfinedCase confined_cases[] = {
     { "both", SANDBOX, true },
 };
 
-/* Whether QEMU has the capability to open packet sockets, or any other */
+/* Returns: whether QEMU has CAP_NET_RAW, or any other capability */
 static bool qemu_is_capable(QTestState *qts)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/status", qtest_pid(qts));
@@ -64,7 +64,7 @@ static void relay_start_confined(Relay *relay, const ConfinedCase *c,
     g_autofree char *args = g_strdup_printf("%s %s", option, c->args);
 
     if (c->unprivileged) {
-        /* What is executed gets no capability from being root */
+        /* Programs that are executed get no capabilities from being root */
         g_assert_cmpint(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT), ==, 0);
     }
     relay_start(relay, mode, args);
@@ -73,7 +73,7 @@ static void relay_start_confined(Relay *relay, const ConfinedCase *c,
     close(fd);
 }
 
-/* All of a chardev's life, in a QEMU that may do little */
+/* The lifecycle of a chardev, in a confined QEMU */
 static void do_test_confined(const ConfinedCase *c, const char *mode)
 {
     uint16_t proto = usual_proto(mode);
@@ -191,7 +191,7 @@ static void compare_stop(Compare *c)
     link_remove("veth4");
 }
 
-/* An UDP packet that both sides agree on comes out; 60 bytes, unpadded. */
+/* A UDP packet that both sides agree on is passed; 60 bytes, unpadded. */
 static void compare_check(Compare *c)
 {
     uint8_t frame[60] = {
@@ -251,7 +251,7 @@ static void test_iothread(const void *opaque)
 
 /* --- Cases: a VM --- */
 
-/* Start a machine that has something to save beside the relay */
+/* Start a machine that has state to save in addition to the relay */
 static void relay_start_vm(Relay *relay, const char *mode, const char *bios,
                            const char *more)
 {
@@ -268,7 +268,7 @@ static void relay_start_vm(Relay *relay, const char *mode, const char *bios,
     relay_attach(relay);
 }
 
-/* Create a file's name, in a folder of its own */
+/* Create a file name, in a directory of its own */
 static char *file_create(char **dir)
 {
     *dir = g_dir_make_tmp("af-packet-test-XXXXXX", NULL);
@@ -303,8 +303,8 @@ static void wait_status(QTestState *qts, const char *command,
 }
 
 /*
- * Migration does not touch the chardev: it works on, on this side, and on the
- * other side does what it does with the socket that it is given there.
+ * Migration does not affect the chardev: it keeps working at the source, and
+ * the chardev at the destination works with its own socket.
  */
 static void test_migration(const void *mode)
 {
@@ -339,7 +339,7 @@ static void expect_hmp_silent(QTestState *qts, const char *command)
     g_assert_cmpstr(out, ==, "");
 }
 
-/* Nor do snapshots. */
+/* Neither do snapshots. */
 static void test_snapshot(const void *mode)
 {
     g_autofree char *bios = NULL, *drive = NULL;
@@ -347,10 +347,10 @@ static void test_snapshot(const void *mode)
     Relay relay;
 
     if (!have_qemu_img()) {
-        g_test_skip("no qemu-img to make an image with");
+        g_test_skip("qemu-img is missing");
         return;
     }
-    /* savevm and loadvm leak something of their own (QEMU 10.0) */
+    /* savevm and loadvm have leaks of their own (QEMU 10.0) */
     g_setenv("LSAN_OPTIONS", "detect_leaks=0", true);
     path = file_create(&dir);
     mkqcow2(path, 1);

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * See af-packet-relay.h for what is between packet socket and records.
+ * See af-packet-relay.h for the setup.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -32,7 +32,7 @@ static bool chardev_has_yank(QTestState *qts)
     return false;
 }
 
-/* Pass the packet socket @fd to QEMU by QMP */
+/* Pass the packet socket @fd to QEMU with QMP */
 static void relay_start_getfd(Relay *relay, const char *mode, int fd)
 {
     relay_start(relay, mode, "");
@@ -56,13 +56,13 @@ static void do_test_traffic(const char *mode, StartFunc *start)
     relay_stop(&relay);
 }
 
-/* By a socket that QEMU inherits */
+/* Through a socket that QEMU inherits */
 static void test_traffic_inherited(const void *mode)
 {
     do_test_traffic(mode, relay_start_inherited);
 }
 
-/* By a socket that QEMU is passed later */
+/* Through a socket that is passed to QEMU later */
 static void test_traffic_getfd(const void *mode)
 {
     do_test_traffic(mode, relay_start_getfd);
@@ -72,7 +72,7 @@ static void test_traffic_getfd(const void *mode)
 
 #define SERIAL_FRAMES 6
 
-/* A frontend that takes single bytes gets the same records */
+/* A frontend that reads single bytes gets the same records */
 static void test_serial_capture(const void *opaque)
 {
     Relay relay;
@@ -131,7 +131,7 @@ static const FilenameCase filename_cases[] = {
       "af-packet:lo,mode=capture" },
 };
 
-/* QMP and HMP tell interface and mode, whichever namespace QEMU is in */
+/* QMP and HMP report interface and mode, whichever namespace QEMU is in */
 static void test_filename(const void *opaque)
 {
     const FilenameCase *c = opaque;
@@ -154,7 +154,7 @@ static void test_filename(const void *opaque)
 
 /* --- Cases: a second client --- */
 
-/* add_client while connected is an error and disturbs nothing */
+/* add_client while connected is an error and has no side effects */
 static void test_add_client_connected(const void *mode)
 {
     static const char *const words[] = { "'pkt'", "connection", NULL };
@@ -199,16 +199,16 @@ static int open_udp(void)
 /* A chardev that is refused */
 typedef struct Refusal {
     const char *name;
-    const char *mode;               /* NULL: af-packet-mode isn't given */
-    int (*open_fd)(void);           /* NULL: there is no fd */
-    const char *words[WORDS_MAX];   /* what the error must say */
+    const char *mode;               /* NULL: no af-packet-mode */
+    int (*open_fd)(void);           /* NULL: no fd */
+    const char *words[WORDS_MAX];   /* that the error must contain */
     const char *options;            /* of -chardev, with a leading comma */
     const char *members;            /* of ChardevSocket; NULL: QMP_CLIENT */
     bool only_command_line;
     bool only_qmp;
 } Refusal;
 
-/* What is wrong is the fd, so that add_client refuses it as well */
+/* The fd is unsuitable, so that add_client refuses it as well */
 static const Refusal fd_refusals[] = {
     { "not-a-socket", "capture", open_file, { "a socket" } },
     { "unix", "capture", open_unix, { NOT_AF_PACKET } },
@@ -225,7 +225,7 @@ static const Refusal fd_refusals[] = {
     { "no-mode", NULL, open_good, { "af-packet-mode" } },
 };
 
-/* What is wrong is the combination of options */
+/* The combination of options is invalid */
 static const Refusal option_refusals[] = {
     { "inet", "capture", NULL, { NOT_AN_FD },
       ",host=127.0.0.1,port=9",
@@ -269,21 +269,21 @@ static const Refusal option_refusals[] = {
       .only_command_line = true },
 };
 
-/* Open the fd of @r, if any.  Returns: false when the test can't have it */
+/* Open the fd of @r, if any.  Returns: false if this is not supported */
 static bool refusal_open(const Refusal *r, int *fd)
 {
     *fd = r->open_fd ? r->open_fd() : -1;
     if (r->open_fd && *fd < 0) {
-        g_test_skip("no /dev/net/tun to make a link of another type with");
+        g_test_skip("a link of another type requires /dev/net/tun");
         return false;
     }
     return true;
 }
 
 /*
- * Run QEMU with a -chardev option, and take its exit status and stderr.
+ * Run QEMU with a -chardev option, and return its exit status and stderr.
  *
- * It exits at once even if the option is accepted, by an error of its own.
+ * If the option is accepted, QEMU exits at once because of another error.
  */
 static void qemu_run(const char *option, int *status, char **err)
 {
@@ -299,7 +299,7 @@ static void qemu_run(const char *option, int *status, char **err)
                                NULL, NULL, NULL, err, status, NULL));
 }
 
-/* QEMU says what is wrong and exits, it doesn't crash */
+/* QEMU reports the problem and exits, it doesn't crash */
 static void test_refuse_command_line(const void *opaque)
 {
     const Refusal *r = opaque;
@@ -322,14 +322,14 @@ static void test_refuse_command_line(const void *opaque)
     }
 }
 
-/* Forget the fd that a refused command may have left with the monitor */
+/* Close the fd that a refused command may have left in the monitor */
 static void qemu_closefd(QTestState *qts)
 {
     qobject_unref(qtest_qmp(qts, "{ 'execute': 'closefd',"
                             "  'arguments': { 'fdname': 'pkt-fd' } }"));
 }
 
-/* Check that "pkt" can be added and removed as if nothing had happened */
+/* Check that "pkt" can still be added and removed */
 static void chardev_check_id_free(QTestState *qts)
 {
     unsigned fds = count_fds(qtest_pid(qts));
@@ -348,7 +348,7 @@ static void chardev_check_id_free(QTestState *qts)
     g_assert_cmpuint(count_fds(qtest_pid(qts)), ==, fds);
 }
 
-/* chardev-add says what is wrong, and leaves nothing behind */
+/* chardev-add reports the problem, and has no side effects */
 static void test_refuse_chardev_add(const void *opaque)
 {
     const Refusal *r = opaque;
@@ -390,7 +390,7 @@ static QTestState *qemu_start_disconnected(const char *mode)
     return qts;
 }
 
-/* add_client says what is wrong, and the chardev is as it was */
+/* add_client reports the problem, and does not change the chardev */
 static void test_refuse_add_client(const void *opaque)
 {
     const Refusal *r = opaque;
@@ -413,7 +413,7 @@ static void test_refuse_add_client(const void *opaque)
     qtest_quit(qts);
 }
 
-/* HMP's chardev-add knows the option */
+/* chardev-add of HMP supports the option */
 static void test_refuse_hmp(const void *opaque)
 {
     static const char *const words[] = { NOT_AN_FD, NULL };
@@ -427,7 +427,7 @@ static void test_refuse_hmp(const void *opaque)
     qtest_quit(qts);
 }
 
-/* Add the cases about a refusal, by each way that has it */
+/* Add the test cases for a refusal, for all applicable commands */
 static void add_refusal_tests(const Refusal *r, bool by_add_client)
 {
     if (!r->only_qmp) {

@@ -1,5 +1,5 @@
 /*
- * QTest helper: what a QEMU holds after many times the same
+ * QTest helper: check for leaks over many cycles
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,10 +8,10 @@
 #include "../unit/af-packet-helpers.h"
 #include "leak-check.h"
 
-#define FIRST_CYCLES 100            /* what they leave in caches stays there */
-#define ROUNDS 4                    /* that the cycles come in */
+#define FIRST_CYCLES 100            /* to fill caches */
+#define ROUNDS 4                    /* that the cycles are divided into */
 
-/* Less than the least that malloc() takes, 32 bytes */
+/* Less than the minimum size of a malloc() block, 32 bytes */
 #define SLACK 24                    /* bytes per cycle */
 
 typedef struct Footprint {
@@ -19,7 +19,7 @@ typedef struct Footprint {
     long rss_kib;
 } Footprint;
 
-/* Memory of its own that the process has touched */
+/* Returns: private memory that the process has touched, in KiB */
 static long count_rss(pid_t pid)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/status", pid);
@@ -47,8 +47,8 @@ static void repeat(void (*cycle)(void *opaque), void *opaque, int cycles)
 }
 
 /*
- * What leaks takes memory in most rounds; malloc() touches some more of it now
- * and then.
+ * A leak grows memory in most rounds; malloc() touches more memory only from
+ * time to time.
  */
 void leak_check(QTestState *qts, void (*cycle)(void *opaque), void *opaque,
                 int cycles)
@@ -69,7 +69,7 @@ void leak_check(QTestState *qts, void (*cycle)(void *opaque), void *opaque,
                    cycles / ROUNDS * SLACK;
         before = after;
     }
-#ifndef __SANITIZE_ADDRESS__ /* which keeps what was freed, and looks itself */
+#ifndef __SANITIZE_ADDRESS__ /* which keeps freed memory, and checks itself */
     g_assert_cmpint(n_grown, <=, ROUNDS / 2);
 #endif
 }

@@ -1,5 +1,5 @@
 /*
- * QTest helper: what a QEMU holds after many times the same
+ * QTest helper: check for leaks over many cycles
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,12 +11,11 @@
 /**
  * leak_check:
  * @qts: the QEMU
- * @cycle: what to do, which has to leave QEMU as it was
- * @opaque: for @cycle
- * @cycles: how often to do it
+ * @cycle: the operation, which must restore QEMU's state
+ * @opaque: passed to @cycle
+ * @cycles: number of calls
  *
- * Check that nothing stays from one cycle to the next: no descriptor, and no
- * memory.
+ * Check that neither descriptors nor memory leak.
  */
 void leak_check(QTestState *qts, void (*cycle)(void *opaque), void *opaque,
                 int cycles);

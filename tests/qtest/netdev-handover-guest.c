@@ -18,7 +18,7 @@
 
 const uint8_t guest_mac[ETH_ALEN] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 
-/* Longer than until QEMU looks again */
+/* Longer than QEMU's polling interval */
 #define CLOCK_STEP_NS (20 * SCALE_MS)
 
 void guest_add_buffers(Guest *guest, Vm *vm, uint32_t count)
@@ -62,7 +62,7 @@ void guest_start(Guest *guest, Vm *vm, uint64_t features)
     qvirtio_set_driver_ok(vdev);
 }
 
-/* Returns: the number of the frame that has come, or -1 if there is none */
+/* Returns: the number of the next received frame, or -1 if there is none */
 static int64_t guest_take(Guest *guest, Vm *vm)
 {
     uint8_t buf[HDR_LEN_MAX + FRAME_LEN], *frame = buf + guest->hdr_len;
@@ -71,7 +71,7 @@ static int64_t guest_take(Guest *guest, Vm *vm)
     while (qvirtqueue_get_buf(vm->qts, guest->rx, &desc, NULL)) {
         qtest_memread(vm->qts, guest->buffers + desc * BUFFER_LEN, buf,
                       guest->hdr_len + FRAME_LEN);
-        /* It starts where the guest expects it, behind the header */
+        /* It starts after the header, where the guest expects it */
         g_assert_true(frame[0] & 1 ||
                       !memcmp(frame, guest_mac, ETH_ALEN));
         if (lduw_be_p(frame + 2 * ETH_ALEN) == TEST_ETHERTYPE) {

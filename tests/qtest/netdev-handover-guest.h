@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A driver of libqos, whose NIC is a legacy virtio-net-pci in slot NIC_SLOT.
- * It receives numbered frames.
+ * A libqos driver for a legacy virtio-net-pci device in slot NIC_SLOT.  It
+ * receives numbered frames.
  */
 #ifndef TESTS_QTEST_NETDEV_HANDOVER_GUEST_H
 #define TESTS_QTEST_NETDEV_HANDOVER_GUEST_H
@@ -20,7 +20,7 @@
 typedef struct Vm {
     QOSState *qs;
     QTestState *qts;
-    int send_buffer;        /* of its end of the stream; 0: the least */
+    int send_buffer;        /* SO_SNDBUF of its end of the stream; 0: minimum */
 } Vm;
 
 typedef struct Guest {
@@ -37,22 +37,22 @@ extern const uint8_t guest_mac[6];
 /* Start the driver, with these features, in a VM without another one */
 void guest_start(Guest *guest, Vm *vm, uint64_t features);
 
-/* End the driver, in the VM where it began */
+/* End the driver, in the VM where it was started */
 void guest_end(Guest *guest, Vm *vm);
 
-/* Let the NIC have @count more buffers; without a kick it may not notice */
+/* Add @count buffers; without a kick, the NIC may not notice */
 void guest_add_buffers(Guest *guest, Vm *vm, uint32_t count);
 
-/* Tell the source's NIC that it has buffers */
+/* Notify the source's NIC of new buffers */
 void guest_kick(Guest *guest);
 
-/* Whether the guest is asked to announce itself, some ms later */
+/* Returns: whether the guest is asked to announce itself within some ms */
 bool guest_is_asked(Guest *guest, Vm *vm);
 
-/* The next frames that the guest gets have to be those up to @end */
+/* Check that the guest receives the next frames up to @end */
 void guest_expect(Guest *guest, Vm *vm, uint32_t end);
 
-/* The guest has got no more */
+/* Check that the guest has not received another frame */
 void guest_expect_nothing(Guest *guest, Vm *vm);
 
 #endif

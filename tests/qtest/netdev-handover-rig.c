@@ -43,7 +43,7 @@ static int vm_stream_pair(Vm *vm, int *theirs)
 {
     int fd = pair_create(theirs);
 
-    /* If it holds little, most of what QEMU has to send waits */
+    /* A small buffer makes QEMU queue most of its data */
     g_assert_cmpint(setsockopt(*theirs, SOL_SOCKET, SO_SNDBUF,
                                &vm->send_buffer, sizeof(int)), ==, 0);
     return fd;
@@ -198,7 +198,7 @@ void stream_expect_nothing(Rig *r)
 {
     char byte;
 
-    /* QEMU has run all that was to be run before it answers */
+    /* QEMU runs everything that is pending before it answers */
     qtest_qmp_assert_success(r->source.qts, "{ 'execute': 'query-status' }");
     g_assert_cmpint(recv(r->from, &byte, 1, MSG_DONTWAIT), ==, -1);
     g_assert_cmpint(errno, ==, EAGAIN);
@@ -372,7 +372,7 @@ void rig_stop(Rig *r)
     close(r->from);
     close(r->to);
     if (r->destination.qs && r->to >= 0) {
-        /* The interface goes before the chardev when QEMU ends */
+        /* When QEMU exits, the interface is removed before the chardev */
         qtest_qmp_assert_success(r->destination.qts,
                                  "{ 'execute': 'object-del',"
                                  "  'arguments': { 'id': 'handover' } }");
@@ -412,7 +412,7 @@ bool rig_test_init(int *argc, char ***argv)
 {
     const char *reason = skip_reason();
 
-    /* A QEMU that is gone is for an assertion to tell */
+    /* Let assertions report that QEMU has exited */
     signal(SIGPIPE, SIG_IGN);
     g_test_init(argc, argv, NULL);
     if (reason) {

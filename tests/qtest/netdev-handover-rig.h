@@ -4,10 +4,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Two QEMUs with a virtio NIC on a tap each, in a network namespace of the
- * test's own.  The test is the network: it sends numbered frames to the taps.
- * It is the guest: a driver of libqos, which sees in guest memory what the NIC
- * has received, in the one QEMU and then in the other.  And it is between the
- * ends of the stream, which it passes on when a case wants it to.
+ * test's own.  The test acts as the network, which sends numbered frames to the
+ * taps; as the guest, whose libqos driver reads received frames from guest
+ * memory, first in one QEMU and then in the other; and as a proxy for the
+ * stream, which forwards data when a test case wants it to.
  *
  *             source                         destination
  *
@@ -37,13 +37,13 @@ extern const uint8_t group_mac[6];
 typedef struct Rig {
     Vm source;
     Vm destination;         /* unless it has ended */
-    Guest guest;            /* whose driver began at the source */
-    int from;               /* our ends of the stream: of the source's */
-    int to;                 /* of the destination's */
-    int announcements;      /* a socket that hears those at DESTINATION_TAP */
+    Guest guest;            /* its driver was started at the source */
+    int from;               /* our end of the source's stream */
+    int to;                 /* our end of the destination's stream */
+    int announcements;      /* a socket that receives them on DESTINATION_TAP */
 } Rig;
 
-/* As g_test_init().  Returns: false if there can't be taps: that is skipped */
+/* Like g_test_init().  Returns: false, with a skipped test, without taps */
 bool rig_test_init(int *argc, char ***argv);
 
 /* Start a QEMU whose NIC is on @tap, with @more options */
@@ -51,38 +51,38 @@ void vm_start(Vm *vm, const char *tap, const char *more);
 
 /*
  * Start both QEMUs, without handover; the guest has room for @room frames, and
- * its driver has these features
+ * its driver negotiates @features
  */
 void rig_start(Rig *r, uint32_t room, uint64_t features);
 
-/* Add the objects, the chardevs, and the stream between */
+/* Add the objects, the chardevs, and the stream between them */
 void rig_add_handover(Rig *r);
 
-/* Add only the source's */
+/* Add only the source's object and chardev */
 void rig_add_source(Rig *r);
 
-/* End the source's connection, and give it another */
+/* End the source's connection, and give it a new one */
 void rig_reconnect_source(Rig *r);
 
-/* The same for the destination's */
+/* The same for the destination */
 void rig_reconnect_destination(Rig *r);
 
 /*
- * Start all of it, with a guest that is behind: of the frames up to BACKLOG_END
- * it has received ROOM; one waits in QEMU, the others in the tap
+ * Start everything, with a guest that has a backlog: of the frames up to
+ * BACKLOG_END, it has received ROOM; one is queued in QEMU, the rest in the tap
  */
 void rig_start_behind(Rig *r);
 
-/* The same with a driver that has these features */
+/* The same with a driver that negotiates @features */
 void rig_start_behind_with(Rig *r, uint64_t features);
 
-/* Start a migration, with the capabilities that were set */
+/* Start a migration, with the capabilities set before */
 void rig_migrate(Rig *r);
 
 /* End all */
 void rig_stop(Rig *r);
 
-/* Send frames @first up to @end out of @tap, between these addresses */
+/* Send frames @first up to @end to @tap, with these addresses */
 void network_send_as(const char *tap, uint32_t first, uint32_t end,
                      const uint8_t *to, const uint8_t *from);
 
@@ -95,19 +95,19 @@ void network_send_group(const char *tap, uint32_t first, uint32_t end);
 /* Receive all of @len bytes from the source's stream */
 void stream_read(Rig *r, void *buf, size_t len);
 
-/* The next in the source's stream is record @number, to a group */
+/* Check that the source's next record is @number, to a group */
 void stream_expect_group(Rig *r, uint32_t number);
 
 /* Returns: the number of the next record in the source's stream */
 uint32_t stream_next(Rig *r);
 
-/* The next in the source's stream are the records @first up to @end */
+/* Check that the source's next records are @first up to @end */
 void stream_expect(Rig *r, uint32_t first, uint32_t end);
 
-/* The next one is the end of the backlog */
+/* Check that the source's next record ends the backlog */
 void stream_expect_end(Rig *r);
 
-/* There is nothing in the source's stream */
+/* Check that the source's stream contains no data */
 void stream_expect_nothing(Rig *r);
 
 /* Write to the destination's stream */
@@ -119,10 +119,10 @@ void stream_send(Rig *r, uint32_t first, uint32_t end);
 /* Write the end of the backlog there */
 void stream_send_end(Rig *r);
 
-/* The destination answers the end of the backlog */
+/* Check that the destination answers the end of the backlog */
 void stream_expect_answer(Rig *r);
 
-/* Let the source hear such an answer, and wait until it has */
+/* Send such an answer to the source, and wait until it has received it */
 void stream_answer(Rig *r);
 
 /* Returns: an integer of the object's stats */
@@ -131,13 +131,13 @@ uint64_t get_stat(Vm *vm, const char *name);
 /* Returns: a boolean of the object's stats */
 bool get_state(Vm *vm, const char *name);
 
-/* Wait until an integer of the object's stats is @at_least that */
+/* Wait until an integer of the object's stats is @at_least this value */
 void wait_stat(Vm *vm, const char *name, uint64_t at_least);
 
-/* The destination reports the end of the takeover */
+/* Check that the destination reports the end of the takeover */
 void takeover_expect_done(Rig *r, bool complete);
 
-/* Whether the guest is, or has been, announced at the destination */
+/* Returns: whether the guest has been announced at the destination */
 bool is_announced(Rig *r);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * QTest testcase for how netdev-handover and netdev-takeover come and go
+ * QTest testcase for creating and deleting netdev-handover and netdev-takeover
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,7 +10,7 @@
 #include "qobject/qjson.h"
 #include "qobject/qlist.h"
 
-/* --- QEMU with all that there is to refuse --- */
+/* --- QEMU with objects that can be refused --- */
 
 /* Returns: a packet socket on the tap, for QEMU to inherit */
 static int open_inject(bool vnet_hdr)
@@ -120,11 +120,11 @@ static const struct {
     const char *name;
     const char *options;
     const char *why;
-    const char *before;     /* is there already */
-    const char *more;       /* of the command line */
+    const char *before;     /* object to add first */
+    const char *more;       /* command line options */
 } refused[] = {
     { "no-netdev", HANDOVER "'netdev': 'none', 'outdev': 'stream'",
-      "there is no netdev 'none'" },
+      "netdev 'none' not found" },
     { "no-tap", HANDOVER "'netdev': 'hub', 'outdev': 'stream'",
       "netdev 'hub' is not of type tap" },
     { "filters", HANDOVER "'netdev': 'guest', 'outdev': 'stream'",
@@ -132,7 +132,7 @@ static const struct {
     { "second", HANDOVER "'netdev': 'guest', 'outdev': 'stream'",
       "netdev 'guest' has a netdev-handover already", FIRST },
     { "no-chardev", HANDOVER "'netdev': 'guest', 'outdev': 'none'",
-      "'outdev' of netdev-handover: there is no chardev 'none'" },
+      "'outdev' of netdev-handover: chardev 'none' not found" },
     { "shared", HANDOVER "'netdev': 'guest', 'outdev': 'mux'",
       "chardev 'mux' is shared with others" },
     { "datagrams", HANDOVER "'netdev': 'guest', 'outdev': 'udp'",
@@ -141,20 +141,20 @@ static const struct {
       "already in use", FIRST },
     { "takeover/too-late",
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'inject'",
-      "for a QEMU that waits for a guest" },
+      "requires an incoming migration" },
     { "takeover/no-netdev",
       TAKEOVER "'netdev': 'none', 'indev': 'stream', 'outdev': 'inject'",
-      "there is no netdev 'none'", NULL, "-incoming defer" },
+      "netdev 'none' not found", NULL, "-incoming defer" },
     { "takeover/no-tap",
       TAKEOVER "'netdev': 'hub', 'indev': 'stream', 'outdev': 'inject'",
       "netdev 'hub' is not of type tap", NULL, "-incoming defer" },
     { "takeover/no-indev",
       TAKEOVER "'netdev': 'guest', 'indev': 'none', 'outdev': 'inject'",
-      "'indev' of netdev-takeover: there is no chardev 'none'", NULL,
+      "'indev' of netdev-takeover: chardev 'none' not found", NULL,
       "-incoming defer" },
     { "takeover/no-outdev",
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'none'",
-      "'outdev' of netdev-takeover: there is no chardev 'none'", NULL,
+      "'outdev' of netdev-takeover: chardev 'none' not found", NULL,
       "-incoming defer" },
     { "takeover/no-inject",
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'other'",
@@ -180,7 +180,7 @@ static const struct {
       "already in use", NULL, "-incoming defer" },
 };
 
-/* It leaves nothing behind: the chardevs are free. */
+/* A refusal has no side effects: the chardevs are free. */
 static void test_refused(const void *opaque)
 {
     const int i = GPOINTER_TO_INT(opaque);
@@ -197,7 +197,7 @@ static void test_refused(const void *opaque)
     qtest_quit(qts);
 }
 
-/* --- Coming and going --- */
+/* --- Lifecycle --- */
 
 static void test_cycles(void)
 {
@@ -214,7 +214,7 @@ static void test_cycles(void)
     qtest_quit(qts);
 }
 
-/* Options are fixed once the object is there. */
+/* Options can't be changed after creation. */
 static void test_fixed(void)
 {
     QTestState *qts = start("");
@@ -229,7 +229,7 @@ static void test_fixed(void)
     qtest_quit(qts);
 }
 
-/* It goes with its netdev, whether or not a NIC keeps that for a while. */
+/* It is deleted with its netdev, even if a NIC keeps the netdev for a while. */
 static void test_netdev_del(const void *nic)
 {
     QTestState *qts = start(nic);

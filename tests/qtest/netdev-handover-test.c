@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A guest migrates, or does not; what becomes of its frames.
+ * What happens to the frames of a guest that migrates, or fails to do so.
  */
 #include "qemu/osdep.h"
 #include "../unit/af-packet-helpers.h"
@@ -16,7 +16,7 @@
 
 #define HELD_MAX (70 * KiB)
 
-/* --- A guest goes on elsewhere --- */
+/* --- A guest that migrates --- */
 
 static bool is_completed(Rig *r)
 {
@@ -25,7 +25,7 @@ static bool is_completed(Rig *r)
     return g_str_equal(status, "completed");
 }
 
-/* All of it, and in order: nothing is announced before its turn. */
+/* All frames arrive in order: the guest is announced only after them. */
 static void test_completed(const void *return_path)
 {
     const uint32_t n = 80;
@@ -51,7 +51,7 @@ static void test_completed(const void *return_path)
     g_assert_true(is_announced(&r));
     stream_expect_answer(&r);
 
-    /* What still comes to the source, and then to the destination */
+    /* Frames that still arrive at the source, and then at the destination */
     network_send(SOURCE_TAP, BACKLOG_END, n);
     stream_expect(&r, BACKLOG_END, n);
     stream_send(&r, BACKLOG_END, n);
@@ -64,7 +64,7 @@ static void test_completed(const void *return_path)
     rig_stop(&r);
 }
 
-/* Once the guest is announced, groups are not the source's business. */
+/* Once the guest is announced, the source drops frames to groups. */
 static void test_groups(void)
 {
     Rig r;
@@ -84,7 +84,7 @@ static void test_groups(void)
     rig_stop(&r);
 }
 
-/* The guest's own frames, which a bridge brings back, stay behind. */
+/* The guest's own frames, which a bridge floods back, are dropped. */
 static void test_own(void)
 {
     Rig r;
@@ -108,7 +108,7 @@ static void set_link(Vm *vm, const char *name, bool up)
                              name, up);
 }
 
-/* A link that is set down carries nothing after the guest either. */
+/* Frames on a link that is set down are dropped. */
 static void test_link_down(const void *name)
 {
     Rig r;
@@ -127,7 +127,7 @@ static void test_link_down(const void *name)
     rig_stop(&r);
 }
 
-/* An interface that is removed has nothing more; QEMU tells and goes on. */
+/* When the interface is removed, QEMU reports an error and keeps running. */
 static void test_removed(const void *before)
 {
     Rig r;
@@ -150,8 +150,8 @@ static void test_removed(const void *before)
 }
 
 /*
- * Nobody takes what is read: the rest waits in the tap, QEMU holds little of
- * it and goes on.  A new connection starts with a whole record.
+ * If nobody reads the stream, most frames stay in the tap, and QEMU queues few
+ * and keeps running.  A new connection starts with a whole record.
  */
 static void test_slow(void)
 {
@@ -170,7 +170,7 @@ static void test_slow(void)
     stream_read(&r, part, sizeof(part));
     rig_reconnect_source(&r);
 
-    /* What was in the sockets' buffers is gone */
+    /* Data in the socket buffers is lost */
     next = stream_next(&r);
     g_assert_cmpuint(next, >=, 40);
     g_assert_cmpuint(next, <, n);
@@ -180,7 +180,7 @@ static void test_slow(void)
     rig_stop(&r);
 }
 
-/* A backlog has an end, too, if that is where QEMU ends a turn. */
+/* The backlog ends exactly with QEMU's read budget. */
 static void test_turn(void)
 {
     const uint32_t n = ROOM + 1 + 50;
@@ -198,9 +198,9 @@ static void test_turn(void)
     rig_stop(&r);
 }
 
-/* --- A guest that does not go on elsewhere --- */
+/* --- A guest that does not migrate --- */
 
-/* It gets all of it where it was. */
+/* It receives all frames at the source. */
 static void test_cancelled(void)
 {
     Rig r;
@@ -225,7 +225,7 @@ static void test_cancelled(void)
     rig_stop(&r);
 }
 
-/* A VM that is stopped, and continued, has nothing to do with it. */
+/* Stopping and continuing a VM has no effect. */
 static void test_stopped(void)
 {
     Rig r;
@@ -242,8 +242,8 @@ static void test_stopped(void)
 }
 
 /*
- * A snapshot whose driver uses a longer header: what waits for the guest with
- * the shorter one goes, and the tap's frames have the longer one.
+ * A snapshot whose driver uses a longer header: packets that are queued with
+ * the shorter one are dropped, and the tap's frames have the longer one.
  */
 static void test_loadvm(void)
 {
@@ -274,7 +274,7 @@ static void test_loadvm(void)
     unlink(disk);
 }
 
-/* A guest that was paused is handed over, too, and announced when it runs. */
+/* A paused guest is handed over, too, and announced when it runs. */
 static void test_paused(void)
 {
     Rig r;
@@ -295,8 +295,8 @@ static void test_paused(void)
 }
 
 /*
- * With postcopy the guest runs at the destination long before the migration
- * is complete, and gets its frames then.
+ * With postcopy, the guest runs at the destination long before the migration
+ * has completed, and receives its frames at that time.
  */
 static void test_postcopy(void)
 {
@@ -305,7 +305,7 @@ static void test_postcopy(void)
     rig_start_behind(&r);
     migrate_set_capability(r.source.qts, "postcopy-ram", true);
     migrate_set_capability(r.destination.qts, "postcopy-ram", true);
-    /* Neither does it converge before that, nor come to an end at once */
+    /* Prevent the migration from converging before or completing at once */
     qtest_memset(r.source.qts, 8 * MiB, 0xaf, 4 * MiB);
     migrate_set_parameter_int(r.source.qts, "downtime-limit", 1);
     migrate_set_parameter_int(r.source.qts, "max-bandwidth", 200000);
@@ -331,7 +331,7 @@ static void test_postcopy(void)
     rig_stop(&r);
 }
 
-/* There is time for it until the guest's frames fill the tap. */
+/* The object may be added late, until the guest's frames fill the tap. */
 static void test_late(void)
 {
     Rig r;
@@ -348,7 +348,7 @@ static void test_late(void)
     rig_stop(&r);
 }
 
-/* A destination that has announced the guest earlier need not say so again. */
+/* The destination may have answered before the source is ready. */
 static void test_answered_early(void)
 {
     Rig r;
@@ -365,7 +365,7 @@ static void test_answered_early(void)
     rig_stop(&r);
 }
 
-/* Anything but the answer ends the connection. */
+/* Any data other than the answer ends the connection. */
 static void test_foreign_answer(void)
 {
     const char noise[] = "HTTP/1.1 400 Bad Request";
@@ -380,7 +380,7 @@ static void test_foreign_answer(void)
     rig_stop(&r);
 }
 
-/* A guest that goes on at the source after all misses nothing there. */
+/* A guest that is resumed at the source loses no frames there. */
 static void test_continued(void)
 {
     Rig r;
@@ -399,7 +399,7 @@ static void test_continued(void)
     rig_stop(&r);
 }
 
-/* What nobody has taken by then is not for the next destination. */
+/* Frames that were not read until then are not sent to another destination. */
 static void test_continued_slow(void)
 {
     const uint32_t n = 200;
@@ -419,7 +419,7 @@ static void test_continued_slow(void)
     guest_kick(&r.guest);
     guest_expect(&r.guest, &r.source, n);
 
-    /* A record has gone partly: the connection is of no more use */
+    /* A record was partially sent, so that the connection is closed */
     do {
         len = recv(r.from, part, sizeof(part), 0);
     } while (len > 0);

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the destination of a migration does with what it receives.
+ * How the destination of a migration handles the stream.
  */
 #include "qemu/osdep.h"
 #include "migration/migration-qmp.h"
@@ -14,7 +14,7 @@
 
 #define HOLD_US (500 * 1000)
 
-/* The stream's end does not come: half a second later that is enough. */
+/* If the backlog does not end, the takeover ends after half a second. */
 static void test_timeout(void)
 {
     int64_t start;
@@ -30,14 +30,14 @@ static void test_timeout(void)
     g_assert_true(is_announced(&r));
     guest_expect(&r.guest, &r.destination, BACKLOG_END);
 
-    /* What comes later comes nevertheless, and there is nothing more to tell */
+    /* Later frames still pass, and no further event is emitted */
     stream_send(&r, BACKLOG_END, 70);
     stream_send_end(&r);
     guest_expect(&r.guest, &r.destination, 70);
     rig_stop(&r);
 }
 
-/* A guest that can announce itself is not asked to do so before. */
+/* A guest that can announce itself is not asked to do so earlier. */
 static void test_guest_announce(void)
 {
     Rig r;
@@ -54,7 +54,7 @@ static void test_guest_announce(void)
     rig_stop(&r);
 }
 
-/* What is no stream of records ends its connection. */
+/* An invalid stream ends its connection. */
 static void test_noise(void)
 {
     uint8_t noise[] = { 0xaf, 0xaf, 0xaf, 0xaf, 0xaf, 0xaf, 0xaf, 0xaf };
@@ -71,7 +71,7 @@ static void test_noise(void)
     rig_stop(&r);
 }
 
-/* Nothing goes to a tap whose NIC has no state yet; it is kept. */
+/* Frames are kept until the state of the NIC is loaded. */
 static void test_early(const void *leaves)
 {
     Rig r;
@@ -93,7 +93,7 @@ static void test_early(const void *leaves)
     rig_stop(&r);
 }
 
-/* An announcement that somebody asks for before the state is loaded waits. */
+/* announce-self before the state is loaded is delayed. */
 static void test_announced_early(void)
 {
     Rig r;
@@ -116,7 +116,7 @@ static void test_announced_early(void)
     rig_stop(&r);
 }
 
-/* A record with another vnet header is dropped, and the stream goes on. */
+/* A record with another vnet header is dropped, and the stream continues. */
 static void test_foreign_header(void)
 {
     uint8_t record[4 + 4 + 12 + FRAME_LEN] = { };
@@ -136,7 +136,7 @@ static void test_foreign_header(void)
     rig_stop(&r);
 }
 
-/* A source that has lost the answer with its connection gets it again. */
+/* A source that has lost the answer in a disconnect gets it again. */
 static void test_answer_again(void)
 {
     Rig r;

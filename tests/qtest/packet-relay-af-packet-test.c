@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * As in af-packet-relay.h, but with the object instead of two filters; it runs
- * in the main loop, and in an iothread.
+ * As in af-packet-relay.h, but with a packet-relay instead of two filters.  It
+ * runs in the main loop and in an iothread.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -28,7 +28,7 @@ static const Case cases[] = {
 
 static const Case *const inject_cases = &cases[2];
 
-/* @vnet_hdr: the form of records that the object expects */
+/* @vnet_hdr: whether the object expects vnet headers in records */
 static void object_add(Relay *relay, const Case *c, bool vnet_hdr)
 {
     bool capture = relay_is_capture(relay);
@@ -76,7 +76,7 @@ static void expect_closed(Relay *relay, const char *reason)
     g_assert_false(chardev_is_connected(relay->qts));
 }
 
-/* Frames become records, and records frames. */
+/* Frames become records, and records become frames. */
 static void test_pass(const void *opaque)
 {
     const Case *c = opaque;
@@ -88,7 +88,7 @@ static void test_pass(const void *opaque)
     relay_stop(&relay);
 }
 
-/* The interface goes: management software is told, and passes another. */
+/* The interface is removed: an event is emitted, and add_client works. */
 static void test_gone(const void *opaque)
 {
     const Case *c = opaque;
@@ -111,8 +111,8 @@ static void test_gone(const void *opaque)
 }
 
 /*
- * So they are when nobody takes the records: those that are left wait behind
- * the chardev, not in it.
+ * The same when nobody reads the records: the remaining ones are queued in the
+ * relay, not in the chardev.
  */
 static void test_gone_stalled(const void *opaque)
 {
@@ -144,7 +144,7 @@ static void test_gone_stalled(const void *opaque)
     relay_stop(&relay);
 }
 
-/* A chardev that is removed is no news. */
+/* There is no event if the chardev is removed. */
 static void test_no_event(const void *opaque)
 {
     const Case *c = opaque;
@@ -162,8 +162,8 @@ static void test_no_event(const void *opaque)
 }
 
 /*
- * Records with vnet headers for a socket without: what follows the first one
- * makes no sense.
+ * Records with vnet headers for a socket without them: the stream is invalid
+ * after the first one.
  */
 static void test_bad_stream(const void *opaque)
 {
@@ -184,7 +184,7 @@ static void test_bad_stream(const void *opaque)
     relay_stop(&relay);
 }
 
-/* Plain records where the object expects vnet headers: it ends that. */
+/* Plain records where the object expects vnet headers: it disconnects. */
 static void test_disconnected(const void *opaque)
 {
     const Case *c = opaque;
@@ -204,14 +204,14 @@ static void test_disconnected(const void *opaque)
 
 /* --- A slow interface --- */
 
-/* 8 kbit/s; two frames may go at once */
+/* 8 kbit/s, with bursts of two frames */
 #define SLOW_RATE 1000
 #define SLOW_BURST (2 * FRAME_MAX)
 #define FAST_RATE (20 * MiB)
 #define FAST_BURST (64 * FRAME_MAX)
 #define LIMIT (1 * MiB)
 
-#define FLOOD_FRAMES 10000  /* twice what the queue holds */
+#define FLOOD_FRAMES 10000  /* twice the capacity of the queue */
 
 static gpointer flood_write(gpointer opaque)
 {

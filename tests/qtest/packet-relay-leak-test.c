@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Relays come and go, and so do the connections of their chardevs, a thousand
- * times, in the main loop and in an iothread.
+ * Relays are added and removed, and the connections of their chardevs opened
+ * and closed, a thousand times, in the main loop and in an iothread.
  */
 #include "qemu/osdep.h"
 #include "leak-check.h"
@@ -36,7 +36,7 @@ static void replace_outdev(Rig *r)
                              "'str': 'new'}}}}}}");
 }
 
-/* The relay goes, and so can what it used. */
+/* The relay is deleted; then its chardevs can be removed. */
 static void cycle_add(void *opaque)
 {
     Rig *r = opaque;
@@ -58,7 +58,7 @@ static void test_add(const void *iothread)
     rig_free(&r);
 }
 
-/* Connections end in the midst of a record. */
+/* Connections end in the middle of a record. */
 static void cycle_reconnect(void *opaque)
 {
     uint8_t record[RECORD_LEN];

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * In the main loop, and in an iothread: peers that leave and come again, and
- * those whose streams make no sense.
+ * Peers that disconnect and reconnect, and peers that send invalid streams, in
+ * the main loop and in an iothread.
  */
 #include "qemu/osdep.h"
 #include <termios.h>
@@ -17,20 +17,20 @@
 
 #define FUZZ_ROUNDS 200
 
-/* What has to happen again and again has so much more time */
+/* Additional time for events that have to happen repeatedly */
 #define REPEATING_US (50 * G_TIME_SPAN_SECOND)
 
 /* How long QEMU may take to notice that a pty is closed, or opened again */
 #define PTY_CLOSED_MS 200
 #define PTY_OPENED_MS 3000
 
-/* What may wait for outdev behind connections that have ended */
+/* Bytes that may be queued for outdev after connections have ended */
 #define WAITING_MIN (32 * MiB)
 #define WAITING_MAX (33 * MiB)
 
-/* --- Connections end, and others come --- */
+/* --- Connections end, and others start --- */
 
-/* What a connection has not taken the next one gets, from a record's start. */
+/* The next connection gets the unsent data, from the start of a record. */
 static void test_reconnect_out(const void *opaque)
 {
     const uint32_t n = HELD_MAX / RECORD_LEN;
@@ -42,7 +42,7 @@ static void test_reconnect_out(const void *opaque)
     rig_init(&r, opaque);
     sent = stall(&r, stream, n * RECORD_LEN);
     taken = get_stat(&r, "bytes") - get_stat(&r, "waiting-bytes");
-    g_assert_cmpuint(taken % RECORD_LEN, !=, 0); /* a record is torn */
+    g_assert_cmpuint(taken % RECORD_LEN, !=, 0); /* a record is truncated */
 
     r.out = reconnect(&r, "out", r.out);
     expect_records(r.out, taken / RECORD_LEN,
@@ -50,7 +50,7 @@ static void test_reconnect_out(const void *opaque)
     rig_free(&r);
 }
 
-/* A record that a connection has torn does not spoil the next one. */
+/* A record that is truncated by a disconnect does not affect the next one. */
 static void test_reconnect_in(const void *opaque)
 {
     uint8_t record[RECORD_LEN];
@@ -65,12 +65,12 @@ static void test_reconnect_in(const void *opaque)
         r.in = reconnect(&r, "in", r.in);
     }
     expect_pass(&r, seq);
-    /* All but that of which no byte was sent */
+    /* All but the one of which no byte was sent */
     g_assert_cmpuint(get_stat(&r, "incomplete"), ==, FEW_RECORDS - 1);
     rig_free(&r);
 }
 
-/* indev is a server, and outdev connects by itself. */
+/* indev is a server, and outdev reconnects automatically. */
 static void test_reconnect_alone(const void *opaque)
 {
     g_autofree char *dir = g_dir_make_tmp("packet-relay.XXXXXX", NULL);
@@ -105,7 +105,7 @@ static void test_reconnect_alone(const void *opaque)
     g_assert_cmpint(rmdir(dir), ==, 0);
 }
 
-/* Senders that come, send and leave can't fill the memory. */
+/* Senders that connect, send and disconnect can't exhaust memory. */
 static void test_hangup_bounded(const void *opaque)
 {
     const uint32_t n = HELD_MAX / RECORD_LEN;
@@ -131,16 +131,16 @@ static void test_hangup_bounded(const void *opaque)
     rig_free(&r);
 }
 
-/* --- Streams that make no sense --- */
+/* --- Invalid streams --- */
 
 /*
- * All before the impossible record passes; then there is one message, the
- * connection ends, and the next one makes sense again.
+ * All records before the invalid one pass; then there is one message, the
+ * connection ends, and the next one works.
  */
 static void check_broken(Rig *r, const void *head, size_t len)
 {
     send_records(r->in, 0, 2);
-    /* The connection may end in the midst of it */
+    /* The connection may end in the middle of it */
     g_assert_cmpint(send(r->in, head, len, 0), >, 0);
     expect_records(r->out, 0, 2);
     r->in = reconnect(r, "in", r->in);
@@ -162,7 +162,7 @@ static void test_broken(const void *opaque)
     rig_free(&r);
 }
 
-/* Plain records are no records with vnet headers. */
+/* Plain records are invalid where vnet headers are expected. */
 static void test_broken_vnet(const void *opaque)
 {
     Rig r;
@@ -203,7 +203,7 @@ static int pty_open(const char *path)
     return fd;
 }
 
-/* What is behind the impossible record in a pty goes nowhere. */
+/* In a pty, data after the invalid record is discarded. */
 static void test_broken_pty(const void *opaque)
 {
     static const uint8_t junk[8192] = { 0x7f };
@@ -247,7 +247,7 @@ static void test_broken_pty(const void *opaque)
     rig_free(&r);
 }
 
-/* Whatever comes, QEMU goes on, and what is sent next passes. */
+/* QEMU survives any data, and the next records pass. */
 static void test_fuzz(const void *opaque)
 {
     uint8_t noise[4096], byte;
@@ -259,11 +259,11 @@ static void test_fuzz(const void *opaque)
     for (round = 0; round < FUZZ_ROUNDS; round++) {
         len = g_test_rand_int_range(1, sizeof(noise));
         for (i = 0; i < len; i++) {
-            /* Small lengths make sense now and then */
+            /* Small lengths are valid from time to time */
             noise[i] = g_test_rand_int_range(0, 8) ? 0 :
                        g_test_rand_int_range(0, 256);
         }
-        /* The connection may have ended in the midst of it */
+        /* The connection may have ended in the middle of it */
         send(r.in, noise, len, MSG_NOSIGNAL);
         while (recv(r.out, &byte, 1, MSG_DONTWAIT) == 1) {
             continue;
@@ -290,7 +290,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     g_test_init(&argc, &argv, NULL);
     add_relay_rows("packet-relay", rows, ARRAY_SIZE(rows));
-    /* A pty has no context of its own */
+    /* A pty can't run in an iothread */
     qtest_add_data_func("/packet-relay/broken/pty", NULL, test_broken_pty);
     return g_test_run();
 }

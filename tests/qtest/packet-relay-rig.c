@@ -211,7 +211,7 @@ int reconnect(Rig *r, const char *id, int old)
     return ours;
 }
 
-/* --- Nobody reads what comes out --- */
+/* --- Nobody reads the output --- */
 
 size_t stall(Rig *r, const uint8_t *stream, size_t max)
 {

@@ -13,20 +13,20 @@
  * | records <---------------------------------------+
  * +---------+    |
  *
- * What fails here fails the test.
+ * Any failure here fails the test.
  */
 #ifndef TESTS_QTEST_PACKET_RELAY_RIG_H
 #define TESTS_QTEST_PACKET_RELAY_RIG_H
 
 #include "packet-stream.h"
 
-/* More than the smallest socket buffer holds, so that some are torn */
+/* More than the smallest socket buffer holds, so that some are split */
 #define PACKET_LEN 20000
 #define RECORD_LEN (HEAD_LEN + PACKET_LEN)
 #define FEW_RECORDS 20
 /* Less than a socket's buffer holds, but more than the smallest does */
 #define STALL_RECORDS 5
-/* What two sockets' buffers and the relay may hold, and then some */
+/* More than the buffers of two sockets and the relay may hold */
 #define HELD_MAX (4 * 1024 * 1024)
 
 typedef struct Rig {
@@ -55,24 +55,24 @@ void send_bytes(int fd, const void *buf, size_t len);
 /* Send @n records from number @first on */
 void send_records(int fd, uint32_t first, uint32_t n);
 
-/* The next record is number @seq, to the byte */
+/* Check that the next record is exactly number @seq */
 void expect_record(int fd, uint32_t seq);
 
-/* The next @n records are those from number @first on */
+/* Check that the next @n records are those from number @first on */
 void expect_records(int fd, uint32_t first, uint32_t n);
 
-/* Record number @seq passes the relay */
+/* Check that record number @seq passes the relay */
 void expect_pass(Rig *r, uint32_t seq);
 
 /* Add the relay, with QMP */
 void object_add(Rig *r);
 
-/* Delete it */
+/* Delete the relay */
 void object_del(Rig *r);
 
 /*
  * Start QEMU with a relay, which runs in an iothread if @iothread is set.
- * @in, @out: what the chardevs are; @more: of the relay's options
+ * @in, @out: options of the chardevs; @more: more options of the relay
  */
 void rig_start(Rig *r, const void *iothread, const char *in,
                const char *out, const char *more);
@@ -86,7 +86,7 @@ void rig_init(Rig *r, const void *iothread);
 /* End QEMU */
 void rig_stop(Rig *r);
 
-/* End QEMU, if it has not ended yet, and all else */
+/* End QEMU, unless it has ended, and free everything */
 void rig_free(Rig *r);
 
 /* Returns: how often QEMU has written @text to its standard error */
@@ -95,21 +95,21 @@ unsigned count_messages(Rig *r, const char *text);
 /* Returns: a counter of the relay */
 uint64_t get_stat(Rig *r, const char *name);
 
-/* Wait until it is @at_least that */
+/* Wait until a counter of the relay is @at_least this value */
 void wait_stat(Rig *r, const char *name, uint64_t at_least);
 
-/* Wait until no byte waits in the relay */
+/* Wait until the relay's queue is empty */
 void wait_nothing_waits(Rig *r);
 
 /*
- * End the connection of chardev @id, whose end here is @old, or -1 if it is
- * closed, and give it another.  Returns: our end
+ * End the connection of chardev @id, of which our end is @old, or -1 if that is
+ * closed, and give it a new one.  Returns: our end
  */
 int reconnect(Rig *r, const char *id, int old);
 
 /*
- * Send until there is no room, for good, as long as nobody reads.
- * Returns: the number of bytes, less than @max
+ * Send until there is permanently no room, as nobody reads.
+ * Returns: the number of bytes sent, less than @max
  */
 size_t stall(Rig *r, const uint8_t *stream, size_t max);
 

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * In the main loop, and in an iothread: records pass, or find no room; the
- * relay comes and goes; what is refused.
+ * Records pass or find no room, relays are added and deleted, and invalid
+ * options are refused, in the main loop and in an iothread.
  */
 #include "qemu/osdep.h"
 #include "packet-relay-rig.h"
@@ -13,7 +13,7 @@
 
 /* --- Records pass --- */
 
-/* Records that are split anywhere come out as they went in. */
+/* Records that are split anywhere pass unchanged. */
 static void test_pass(const void *opaque)
 {
     static const size_t pieces[] = { 1, 3, 30000, 2, 600, 5, 65536, 1600, 4 };
@@ -39,7 +39,7 @@ static void test_pass(const void *opaque)
     rig_free(&r);
 }
 
-/* A record with a vnet header: 12 bytes that are all of it */
+/* A record that only consists of a vnet header of 12 bytes */
 static void test_vnet(const void *opaque)
 {
     const uint8_t record[20] = { 0, 0, 0, 12, 0, 0, 0, 12, 1, 2, 3 };
@@ -54,7 +54,7 @@ static void test_vnet(const void *opaque)
     rig_free(&r);
 }
 
-/* What outdev sends means nothing, and is no hindrance. */
+/* Data from outdev is ignored, and has no effect. */
 static void test_talkative(const void *opaque)
 {
     static const uint8_t talk[1000000]; /* more than sockets hold */
@@ -67,8 +67,8 @@ static void test_talkative(const void *opaque)
 }
 
 /*
- * Not only sockets: here from file to file.  What makes no sense at the end
- * is told once, though it takes several reads.
+ * Not only sockets: from file to file.  Invalid data at the end is reported
+ * once, although it needs several reads.
  */
 static void test_file(const void *opaque)
 {
@@ -98,11 +98,11 @@ static void test_file(const void *opaque)
     g_assert_cmpint(rmdir(dir), ==, 0);
 }
 
-/* --- Nobody reads what comes out --- */
+/* --- Nobody reads the output --- */
 
 /*
- * The sender has to wait, the monitor has not; and once somebody reads, all
- * of it comes, in order.
+ * The sender is blocked, but not the monitor; and once somebody reads, all
+ * records arrive in order.
  */
 static void test_stall(const void *opaque)
 {
@@ -132,7 +132,7 @@ static void test_stall(const void *opaque)
     rig_free(&r);
 }
 
-/* Before anybody takes records, none is read. */
+/* No record is read before outdev is connected. */
 static void test_no_reader(const void *opaque)
 {
     int ours;
@@ -153,8 +153,8 @@ static void test_no_reader(const void *opaque)
 }
 
 /*
- * What was sent is not lost, though nobody reads, and the sender leaves; nor
- * does it keep another sender from coming.
+ * Records are not lost when the sender disconnects while nobody reads, and do
+ * not keep another sender from connecting.
  */
 static void test_hangup(const void *opaque)
 {
@@ -174,7 +174,7 @@ static void test_hangup(const void *opaque)
     rig_free(&r);
 }
 
-/* --- The relay comes and goes --- */
+/* --- Adding and deleting the relay --- */
 
 static void test_replace(const void *opaque)
 {
@@ -192,7 +192,7 @@ static void test_replace(const void *opaque)
     rig_free(&r);
 }
 
-/* Nobody is left with a part of a record. */
+/* No connection continues after a partial record. */
 static void test_remove_torn(const void *opaque)
 {
     const uint32_t n = HELD_MAX / RECORD_LEN;
@@ -224,7 +224,7 @@ static void test_remove_partial(const void *opaque)
     send_records(r.in, 0, 1);
     send_bytes(r.in, record, sizeof(record) - 1);
     expect_record(r.out, 0);
-    /* So that this part was read */
+    /* Make sure that this part was read */
     wait_stat(&r, "records", 1);
     object_del(&r);
     chardev_wait_connected(r.qts, "in", false);
@@ -232,7 +232,7 @@ static void test_remove_partial(const void *opaque)
     rig_free(&r);
 }
 
-/* QEMU ends with a relay in full work. */
+/* QEMU exits while the relay is busy. */
 static void test_quit(const void *opaque)
 {
     const uint32_t n = HELD_MAX / RECORD_LEN;
@@ -244,7 +244,7 @@ static void test_quit(const void *opaque)
     rig_free(&r);
 }
 
-/* --- What is refused --- */
+/* --- Refusals --- */
 
 static const struct {
     const char *name;
@@ -255,7 +255,7 @@ static const struct {
     { "no-indev", "", "'outdev': 'out'", "'indev' is missing" },
     { "no-outdev", "", "'indev': 'in'", "'outdev' is missing" },
     { "unknown", "", "'indev': 'in', 'outdev': 'other'",
-      "'outdev' of packet-relay: there is no chardev 'other'" },
+      "'outdev' of packet-relay: chardev 'other' not found" },
     { "same", "", "'indev': 'in', 'outdev': 'in'",
       "chardev 'in' is already in use" },
     { "mux", "-chardev null,id=mux,mux=on", "'indev': 'mux', 'outdev': 'out'",
@@ -269,7 +269,7 @@ static const struct {
       "leave out 'iothread'" },
 };
 
-/* A refusal leaves the chardevs free for what is right. */
+/* After a refusal, the chardevs can still be used. */
 static void test_refuse(const void *opaque)
 {
     int i = GPOINTER_TO_INT(opaque);
@@ -303,7 +303,7 @@ static void test_refuse(const void *opaque)
     close(out);
 }
 
-/* Options can't change while records pass. */
+/* Options can't be changed while records pass. */
 static void test_set(const void *opaque)
 {
     static const char *const props[] = { "indev", "outdev", "iothread" };

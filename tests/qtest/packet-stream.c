@@ -1,5 +1,5 @@
 /*
- * QTest helpers: streams of packets to chardevs and from them
+ * QTest helpers: packet streams to and from chardevs
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,30 +1,30 @@
 /*
- * QTest helpers: streams of packets to chardevs and from them
+ * QTest helpers: packet streams to and from chardevs
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What fails here fails the test.
+ * Any failure here fails the test.
  */
 #ifndef TESTS_QTEST_PACKET_STREAM_H
 #define TESTS_QTEST_PACKET_STREAM_H
 
 #include "libqtest.h"
 
-#define DEADLINE_SEC 10             /* for anything that has to happen */
+#define DEADLINE_SEC 10             /* for all events that a test waits for */
 #define HEAD_LEN sizeof(uint32_t)   /* of a record */
 
-/* Returns: until when, as g_get_monotonic_time() tells, it has to have */
+/* Returns: the deadline, in terms of g_get_monotonic_time() */
 int64_t deadline(void);
 
 /* --- Sockets --- */
 
-/* Have blocking calls on @fd fail when nothing happens for too long */
+/* Make blocking calls on @fd fail after DEADLINE_SEC */
 void fd_set_deadline(int fd);
 
 /* Returns: our end of a pair; QEMU can inherit @theirs */
 int pair_create(int *theirs);
 
-/* The same, but @theirs holds little of what was sent and not received */
+/* The same, but with a small buffer for data sent from @theirs */
 int small_pair_create(int *theirs);
 
 /* --- QEMU --- */
@@ -32,7 +32,7 @@ int small_pair_create(int *theirs);
 /* Returns: whether chardev @id has a connection */
 bool chardev_connected(QTestState *qts, const char *id);
 
-/* Wait until it has, or has not */
+/* Wait until chardev @id is connected, or disconnected */
 void chardev_wait_connected(QTestState *qts, const char *id, bool connected);
 
 /* Pass @fd to QEMU as @name, and close it here */
@@ -47,10 +47,10 @@ uint64_t filter_dropped(QTestState *qts);
 /* Check that the monitor answers within a second */
 void qemu_expect_prompt(QTestState *qts);
 
-/* Returns: how often @what stands in @text */
+/* Returns: how often @what occurs in @text */
 unsigned count_in_text(const char *text, const char *what);
 
-/* Returns: how often @what stands in the file */
+/* Returns: how often @what occurs in the file */
 unsigned count_in_file(const char *path, const char *what);
 
 /* --- Records --- */
@@ -58,10 +58,10 @@ unsigned count_in_file(const char *path, const char *what);
 /* Write the record of packet number @seq, of @len bytes, to @record */
 void packet_record_fill(uint8_t *record, size_t len, uint32_t seq);
 
-/* Send @n of them from number @first on */
+/* Send @n such records from number @first on */
 void packet_records_send(int fd, size_t len, uint32_t first, uint32_t n);
 
-/* Receive a record, which is whole.  Returns: its number */
+/* Receive a whole record.  Returns: its number */
 uint32_t packet_record_receive(int fd, size_t len);
 
 /* --- Registration --- */

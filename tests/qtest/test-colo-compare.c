@@ -7,6 +7,7 @@
 #include "libqtest.h"
 #include "qemu/bswap.h"
 #include "qemu/sockets.h"
+#include "qobject/qdict.h"
 
 #define DEADLINE_SEC 10
 #define HEAD_LEN sizeof(uint32_t)
@@ -17,16 +18,17 @@
 #define RECORD_LEN (HEAD_LEN + 64)
 #define RECORDS 1000
 #define STREAM_LEN (RECORDS * RECORD_LEN)
-#define RECONNECTIONS 1000      /* or as many as there is time for */
+#define RECONNECTIONS 1000      /* or fewer, if there is not enough time */
 #define RECONNECT_SEC 5
 
 typedef struct Rig {
     QTestState *qts;
     int primary;
+    int secondary;
     int out;
 } Rig;
 
-/* Returns: our end of a pair, of which QEMU inherits the other as @theirs */
+/* Returns: our end of a socket pair; QEMU inherits @theirs */
 static int pair_create(int *theirs)
 {
     const struct timeval tv = { .tv_sec = DEADLINE_SEC };
@@ -43,9 +45,9 @@ static int pair_create(int *theirs)
 static void rig_init(Rig *r)
 {
     int pri, sec, out;
-    int secondary = pair_create(&sec);
 
     r->primary = pair_create(&pri);
+    r->secondary = pair_create(&sec);
     r->out = pair_create(&out);
     r->qts = qtest_initf("-nodefaults -machine none -object iothread,id=io0 "
                          "-chardev socket,id=pri,fd=%d "
@@ -57,17 +59,17 @@ static void rig_init(Rig *r)
     close(pri);
     close(sec);
     close(out);
-    close(secondary); /* there are no packets from a secondary here */
 }
 
 static void rig_free(Rig *r)
 {
     qtest_quit(r->qts);
     close(r->primary);
+    close(r->secondary);
     close(r->out);
 }
 
-/* Returns: the length of a record of an IPv4 packet, with what can be broken */
+/* Write the record of an IPv4 packet with these fields.  Returns: its length */
 static size_t record_fill(uint8_t *record, uint8_t ip_hl, uint8_t protocol,
                           uint8_t tcp_off, size_t len)
 {
@@ -88,6 +90,7 @@ typedef struct Truncated {
     uint8_t protocol;
     uint8_t tcp_off;
     size_t len;
+    bool vlans;     /* with two VLAN tags, the second of which is truncated */
 } Truncated;
 
 static const Truncated truncated[] = {
@@ -99,9 +102,10 @@ static const Truncated truncated[] = {
     { "tcp-length", 5, IPPROTO_TCP, 4, ETH_LEN + IP_LEN + 20 },
     { "tcp-options", 5, IPPROTO_TCP, 15, ETH_LEN + IP_LEN + 59 },
     { "ah", 5, IPPROTO_AH, 0, ETH_LEN + IP_LEN + 7 },
+    { "vlan", 5, IPPROTO_ICMP, 0, ETH_LEN + 4, .vlans = true },
 };
 
-/* A packet that lacks a part of its headers is not compared, but passed on. */
+/* A packet with truncated headers is not compared, but passed on. */
 static void test_truncated(const void *opaque)
 {
     const Truncated *t = opaque;
@@ -110,6 +114,10 @@ static void test_truncated(const void *opaque)
                              t->len);
     Rig r;
 
+    if (t->vlans) {
+        stw_be_p(record + HEAD_LEN + 12, 0x88a8);
+        stw_be_p(record + HEAD_LEN + 16, 0x8100);
+    }
     rig_init(&r);
     g_assert_cmpint(send(r.primary, record, len, 0), ==, len);
     g_assert_cmpint(recv(r.out, got, len, MSG_WAITALL), ==, len);
@@ -118,8 +126,8 @@ static void test_truncated(const void *opaque)
 }
 
 /*
- * Packets that are not IP, which are passed on as they are.  Returns: their
- * records, more of them than a socket's buffer holds.
+ * Packets that are not IP, and are passed on unchanged.  Returns: the records,
+ * more than a socket buffer holds.
  */
 static uint8_t *stream_create(void)
 {
@@ -142,7 +150,33 @@ static void expect_stream(Rig *r, const uint8_t *stream)
     g_assert_cmpmem(got, STREAM_LEN, stream, STREAM_LEN);
 }
 
-/* Packets that have to wait for outdev keep their order. */
+/* After a failed creation, the chardevs can be used again. */
+static void test_refused(void)
+{
+    int pri, sec, primary = pair_create(&pri), secondary = pair_create(&sec);
+    QTestState *qts = qtest_initf("-nodefaults -machine none "
+                                  "-object iothread,id=io0 "
+                                  "-chardev socket,id=pri,fd=%d "
+                                  "-chardev socket,id=sec,fd=%d", pri, sec);
+    QDict *rsp = qtest_qmp(qts, "{'execute': 'object-add', 'arguments': {"
+                           "'qom-type': 'colo-compare', 'id': 'c0',"
+                           "'iothread': 'io0', 'primary_in': 'pri',"
+                           "'secondary_in': 'sec', 'outdev': 'none'}}");
+
+    close(pri);
+    close(sec);
+    g_assert_true(qdict_haskey(rsp, "error"));
+    qobject_unref(rsp);
+    qtest_qmp_assert_success(qts, "{'execute': 'chardev-remove',"
+                             "'arguments': {'id': 'pri'}}");
+    qtest_qmp_assert_success(qts, "{'execute': 'object-del',"
+                             "'arguments': {'id': 'io0'}}");
+    qtest_quit(qts);
+    close(primary);
+    close(secondary);
+}
+
+/* Packets that have to wait for outdev stay in order. */
 static void test_order(void)
 {
     g_autofree uint8_t *stream = stream_create();
@@ -155,7 +189,33 @@ static void test_order(void)
     rig_free(&r);
 }
 
-/* Packets of no bytes are none, and no hindrance either. */
+/* Packets that wait to be compared do so, too. */
+static void test_order_udp(void)
+{
+    enum { LEN = ETH_LEN + IP_LEN + 12 };
+    uint8_t stream[10][HEAD_LEN + LEN], record[HEAD_LEN + PACKET_MAX];
+    uint8_t got[sizeof(stream)];
+    Rig r;
+    int i;
+
+    for (i = 0; i < G_N_ELEMENTS(stream); i++) {
+        record_fill(record, 5, IPPROTO_UDP, 0, LEN);
+        record[HEAD_LEN + LEN - 1] = i;
+        memcpy(stream[i], record, sizeof(stream[i]));
+    }
+    rig_init(&r);
+    g_assert_cmpint(send(r.primary, stream, sizeof(stream), 0), ==,
+                    sizeof(stream));
+    g_usleep(100 * 1000); /* they have to wait */
+    g_assert_cmpint(send(r.secondary, stream, sizeof(stream), 0), ==,
+                    sizeof(stream));
+    g_assert_cmpint(recv(r.out, got, sizeof(got), MSG_WAITALL), ==,
+                    sizeof(got));
+    g_assert_cmpmem(got, sizeof(got), stream, sizeof(stream));
+    rig_free(&r);
+}
+
+/* Empty packets are ignored. */
 static void test_empty(void)
 {
     g_autofree uint8_t *stream = stream_create();
@@ -170,7 +230,7 @@ static void test_empty(void)
     rig_free(&r);
 }
 
-/* Give chardev "pri" another connection, in which there is data already */
+/* Give chardev "pri" another connection that already contains data */
 static void reconnect(Rig *r, const uint8_t *data, size_t len)
 {
     const int64_t end = g_get_monotonic_time() +
@@ -191,8 +251,8 @@ static void reconnect(Rig *r, const uint8_t *data, size_t len)
 }
 
 /*
- * The iothread begins to read before the main loop, which has accepted a
- * connection, is done with it.
+ * The iothread may start reading from a connection while the main loop is still
+ * setting it up.
  */
 static void test_reconnect(void)
 {
@@ -204,7 +264,7 @@ static void test_reconnect(void)
 
     rig_init(&r);
     for (i = 0; i < RECONNECTIONS && g_get_monotonic_time() < end; i++) {
-        size_t len = i % 200 * 7 + 1; /* most are in the midst of a packet */
+        size_t len = i % 200 * 7 + 1; /* most end in the middle of a packet */
 
         reconnect(&r, stream, len);
         g_assert_cmpint(send(r.primary, stream + len, STREAM_LEN - len, 0), ==,
@@ -219,6 +279,7 @@ int main(int argc, char **argv)
     int i;
 
     g_test_init(&argc, &argv, NULL);
+    qtest_add_func("/colo-compare/refused", test_refused);
     for (i = 0; i < ARRAY_SIZE(truncated); i++) {
         g_autofree char *path = g_strdup_printf("/colo-compare/truncated/%s",
                                                 truncated[i].name);
@@ -226,6 +287,7 @@ int main(int argc, char **argv)
         qtest_add_data_func(path, &truncated[i], test_truncated);
     }
     qtest_add_func("/colo-compare/order", test_order);
+    qtest_add_func("/colo-compare/order/udp", test_order_udp);
     qtest_add_func("/colo-compare/empty", test_empty);
     qtest_add_func("/colo-compare/reconnect", test_reconnect);
     return g_test_run();

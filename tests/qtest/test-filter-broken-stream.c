@@ -1,10 +1,10 @@
 /*
- * QTest testcase for streams of packets that are none
+ * QTest testcase for invalid packet streams
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Whoever reads packets from a stream ends a connection in which none can be
- * found, says so once, and begins anew with the next one.
+ * All readers of packet streams end a connection whose stream is invalid,
+ * report this once, and start again with the next connection.
  */
 
 #include "qemu/osdep.h"
@@ -49,7 +49,7 @@ typedef struct Rig {
     const Reader *reader;
     char *dir;
     char *path;
-    char *errors;   /* what QEMU prints */
+    char *errors;   /* file with QEMU's messages */
 } Rig;
 
 static void rig_init(Rig *r, const Reader *reader)
@@ -108,7 +108,7 @@ static void expect_end(int fd)
     close(fd);
 }
 
-/* A length that no packet has, or no vnet header */
+/* An invalid length of a packet, or of a vnet header */
 static void send_broken(Rig *r)
 {
     uint8_t data[2 * sizeof(uint32_t)] = { 0xff, 0xff, 0xff, 0xff };
@@ -120,7 +120,7 @@ static void send_broken(Rig *r)
     expect_end(connect_and_send(r, data, sizeof(data)));
 }
 
-/* A packet of which half is missing */
+/* Send half a packet */
 static void send_half(Rig *r)
 {
     uint8_t data[100] = {};
@@ -149,7 +149,7 @@ static void test_end(const void *opaque)
     rig_free(&r);
 }
 
-/* The connection ends while a packet of it waits for the VM to go on. */
+/* The connection ends while one of its packets waits for the VM to run. */
 static void test_queued(void)
 {
     static const uint8_t data[] = { 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff };
@@ -164,7 +164,7 @@ static void test_queued(void)
     rig_free(&r);
 }
 
-/* -netdev socket listens at TCP ports only: a descriptor will do. */
+/* -netdev socket listens on TCP ports only: use a descriptor instead. */
 static void test_netdev_socket(void)
 {
     static const uint8_t broken[] = { 0xff, 0xff, 0xff, 0xff };

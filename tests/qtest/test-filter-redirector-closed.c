@@ -27,7 +27,7 @@ typedef struct Rig {
     QTestState *qts;
     char *dir;
     char *path;   /* where "out" listens */
-    char *errors; /* what QEMU prints */
+    char *errors; /* file with QEMU's messages */
     int in;       /* our end of the netdev */
 } Rig;
 
@@ -62,7 +62,7 @@ static void rig_free(Rig *r)
     g_free(r->dir);
 }
 
-/* Send a packet, and wait until it was dropped */
+/* Send a packet, and wait until it is dropped */
 static void lose_packet(Rig *r)
 {
     const int64_t end = deadline();
@@ -74,7 +74,7 @@ static void lose_packet(Rig *r)
     }
 }
 
-/* A peer connects, receives a packet, and leaves */
+/* A peer connects, receives a packet, and disconnects */
 static void come_and_go(Rig *r)
 {
     int fd = unix_connect(r->path, NULL);
@@ -97,7 +97,7 @@ static void expect_warnings(Rig *r, unsigned most)
     g_assert_cmpuint(count_in_file(r->errors, "is not connected"), >, 0);
 }
 
-/* What is dropped for the same reason is warned about once. */
+/* There is one warning for packets dropped for the same reason. */
 static void test_nobody(const void *opaque)
 {
     Rig r;
@@ -112,7 +112,7 @@ static void test_nobody(const void *opaque)
     rig_free(&r);
 }
 
-/* A peer that connects again and again does not fill the log. */
+/* A peer that connects repeatedly does not flood the log. */
 static void test_peers(const void *opaque)
 {
     int64_t start;
@@ -125,7 +125,7 @@ static void test_peers(const void *opaque)
         come_and_go(&r);
         lose_packet(&r);
     }
-    /* One in ten seconds, on a slow machine too */
+    /* One per ten seconds, even on a slow machine */
     expect_warnings(&r, 1 + (g_get_monotonic_time() - start) /
                             (10 * G_TIME_SPAN_SECOND));
     rig_free(&r);

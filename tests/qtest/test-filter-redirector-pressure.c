@@ -20,7 +20,7 @@
 
 #define PACKET_LEN 1000
 #define RECORD_LEN (HEAD_LEN + PACKET_LEN)
-/* Far more than all queues and buffers on the way hold */
+/* Far more than all queues and buffers in the path hold */
 #define N_PACKETS 20000
 
 typedef struct Rig {
@@ -29,7 +29,7 @@ typedef struct Rig {
     int out;            /* our end of "out" */
     uint32_t n_sent;
     uint32_t n_received;
-    size_t torn;        /* bytes of the next packet that are sent already */
+    size_t torn;        /* bytes of the next packet sent so far */
 } Rig;
 
 /* @queue: the filters' queue; with "rx", they see packets in reverse order */
@@ -59,7 +59,7 @@ static void rig_free(Rig *r)
     close(r->out);
 }
 
-/* Send what finds room.  Returns: whether that was anything */
+/* Send as much as possible.  Returns: whether any data was sent */
 static bool send_some(Rig *r)
 {
     uint8_t record[RECORD_LEN];
@@ -90,7 +90,7 @@ static void receive_next(Rig *r)
                      r->n_received++);
 }
 
-/* Send until QEMU, whose monitor goes on, has stopped reading */
+/* Send until QEMU stops reading; its monitor must keep working */
 static void fill(Rig *r)
 {
     int idle;
@@ -104,7 +104,7 @@ static void fill(Rig *r)
     g_assert_cmpuint(r->n_sent, <, N_PACKETS);
 }
 
-/* As soon as there is no more room to send, one packet is taken. */
+/* Receive one packet whenever there is no room to send. */
 static void test_slow(const void *queue)
 {
     Rig r;
@@ -119,8 +119,8 @@ static void test_slow(const void *queue)
 }
 
 /*
- * What was sent before the sender left comes all the same, and does not keep
- * the connection open.
+ * Packets sent before the sender disconnected are still delivered, and do not
+ * keep the connection open.
  */
 static void test_hang_up(void)
 {
@@ -145,7 +145,7 @@ static void wait_until_read(Rig *r)
     }
 }
 
-/* A connection that has ended holds up nobody. */
+/* A closed connection does not block senders. */
 static void test_closed(void)
 {
     Rig r;
@@ -157,7 +157,7 @@ static void test_closed(void)
     rig_free(&r);
 }
 
-/* Nor does a filter that is off, or removed. */
+/* Neither does a filter that is off or removed. */
 static void test_off(void)
 {
     Rig r;

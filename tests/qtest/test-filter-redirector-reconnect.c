@@ -58,7 +58,7 @@ static void redirector_stop(Redirector *rd)
     g_free(rd->dir);
 }
 
-/* Connect to "in" once it takes a connection, and write @len bytes */
+/* Connect to "in" once it accepts a connection, and write @len bytes */
 static int client_write(Redirector *rd, const void *data, size_t len)
 {
     int fd;
@@ -114,7 +114,7 @@ static void test_reconnect(void)
     redirector_stop(&rd);
 }
 
-/* A connection that ends within a packet does not spoil the next one */
+/* A connection that ends within a packet does not affect the next one */
 static void test_reconnect_partial(void)
 {
     uint8_t record[256];
@@ -133,7 +133,7 @@ static void test_reconnect_partial(void)
     redirector_stop(&rd);
 }
 
-/* Write what is no stream of packets until QEMU ends the connection */
+/* Write an invalid packet stream until QEMU ends the connection */
 static void client_write_broken(Redirector *rd)
 {
     static const uint8_t broken[4096] = { 0xff, 0xff, 0xff, 0xff };
@@ -147,7 +147,7 @@ static void client_write_broken(Redirector *rd)
     close(fd);
 }
 
-/* What is no stream of packets ends its connection, and spoils no other */
+/* An invalid packet stream ends its connection, and affects no other */
 static void test_reconnect_broken(void)
 {
     uint8_t record[256];
@@ -164,7 +164,7 @@ static void test_reconnect_broken(void)
     redirector_stop(&rd);
 }
 
-/* A pipe has no connection to end: what is written to it goes nowhere. */
+/* A pipe has no connection to end: data written to it is discarded. */
 static void test_broken_pipe(void)
 {
     static const uint8_t broken[1024 * 1024] = { 0xff, 0xff, 0xff, 0xff };

@@ -1,5 +1,5 @@
 /*
- * QTest testcase for filters whose outdev does not take packets
+ * QTest testcase for filters whose outdev does not accept packets
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -19,7 +19,7 @@
 #include "packet-stream.h"
 #include "qemu/sockets.h"
 
-/* More than the smallest socket buffer holds, so that some are torn */
+/* More than the smallest socket buffer holds, so that some are split */
 #define PACKET_LEN 20000
 #define RECORD_LEN (HEAD_LEN + PACKET_LEN)
 #define QUEUE_MAX (4 * 1024 * 1024)
@@ -28,11 +28,11 @@
 
 typedef struct Rig {
     QTestState *qts;
-    int in;     /* our end of the netdev, which waits for no filter */
+    int in;     /* our end of the netdev, which does not wait for filters */
     int out;    /* our end of "out" */
 } Rig;
 
-/* @out: the options of the chardev "out", which r->out is the other end of */
+/* @out: options of the chardev "out", whose other end is r->out */
 static void rig_start(Rig *r, const char *type, const char *out)
 {
     int in;
@@ -91,20 +91,20 @@ static void send_packets(Rig *r, uint32_t first, uint32_t n)
     packet_records_send(r->in, PACKET_LEN, first, n);
 }
 
-/* Returns: the number of the next packet, which is whole */
+/* Receive a whole packet.  Returns: its number */
 static uint32_t expect_packet(Rig *r)
 {
     return packet_record_receive(r->out, PACKET_LEN);
 }
 
-/* Send more than can wait; QEMU goes on, and what is lost is counted. */
+/* Send more than fits; QEMU keeps running, and counts lost packets. */
 static uint32_t stall(Rig *r)
 {
     const int64_t end = deadline();
     uint64_t n, before = 0;
 
     send_packets(r, 0, N_PACKETS);
-    /* All of it was looked at when nothing is lost any more */
+    /* QEMU has processed all packets when the counter stops increasing */
     while ((n = filter_dropped(r->qts)) == 0 || n != before) {
         g_assert_cmpint(g_get_monotonic_time(), <, end);
         before = n;
@@ -114,7 +114,7 @@ static uint32_t stall(Rig *r)
     return n;
 }
 
-/* The first packets are kept, in order; later ones pass again. */
+/* The first packets are kept in order; later, packets pass again. */
 static void test_late(const void *opaque)
 {
     uint32_t seq, kept;
@@ -146,8 +146,8 @@ static void object_del(Rig *r)
 }
 
 /*
- * A filter that is removed does not wait for anybody.  Its connection ends,
- * as the rest of a packet would make no sense to the next filter.
+ * A filter is removed without waiting.  Its connection ends, so that the next
+ * filter does not start with the rest of a packet.
  */
 static void test_remove(const void *opaque)
 {
@@ -166,7 +166,7 @@ static void test_remove(const void *opaque)
     rig_free(&r);
 }
 
-/* When nothing waits, the connection goes on with the next filter. */
+/* If the queue is empty, the next filter can reuse the connection. */
 static void test_replace(const void *opaque)
 {
     Rig r;
@@ -198,7 +198,7 @@ static void test_reconnect(const void *opaque)
     rig_free(&r);
 }
 
-/* Packets that come together do not become one datagram, which may be lost. */
+/* Packets of one batch do not share a datagram, which may be lost. */
 static void test_datagrams(const void *opaque)
 {
     uint8_t records[3][RECORD_LEN];

@@ -1,5 +1,5 @@
 /*
- * Test helpers: sockets that a chardev may be given
+ * Test helpers: sockets to pass to a chardev
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -47,7 +47,7 @@ int open_removed(void)
 
 int open_tun(void)
 {
-    static int tun = -1; /* the interface lasts as long as this process */
+    static int tun = -1; /* keeps the interface until this process exits */
 
     if (tun < 0) {
         tun = tun_create("tun0", IFF_TUN);

@@ -1,9 +1,9 @@
 /*
- * Test helpers: sockets that a chardev may be given
+ * Test helpers: sockets to pass to a chardev
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Each function opens one; -1 means that this system does not let one have it.
+ * Each function opens one; it returns -1 if this system does not permit that.
  */
 #ifndef TESTS_UNIT_AF_PACKET_CANDIDATES_H
 #define TESTS_UNIT_AF_PACKET_CANDIDATES_H
@@ -11,7 +11,7 @@
 /* One on loopback, as QEMU expects it */
 int open_good(void);
 
-/* One that hears nothing */
+/* One that receives nothing */
 int open_protocol_0(void);
 
 /* One that strips the link layer header */
@@ -20,7 +20,7 @@ int open_dgram(void);
 /* One that was not bound to an interface */
 int open_unbound(void);
 
-/* One whose interface is gone */
+/* One whose interface was removed */
 int open_removed(void);
 
 /* One on an interface without link layer header */
@@ -32,7 +32,7 @@ int open_rx_ring(void);
 /* One with a transmit ring */
 int open_tx_ring(void);
 
-/* Something else than a socket */
+/* A file that is not a socket */
 int open_file(void);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Test helpers: system calls that fail when the test says so
+ * Test helpers: system calls that fail on demand
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,7 @@
 static struct {
     Call call;
     int err;
-    int times; /* how often it is to fail yet */
+    int times; /* how often it still has to fail */
     int n_calls;
 } failing;
 

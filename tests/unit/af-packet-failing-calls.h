@@ -1,5 +1,5 @@
 /*
- * Test helpers: system calls that fail when the test says so
+ * Test helpers: system calls that fail on demand
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -31,20 +31,20 @@ typedef enum Call {
 
 /**
  * fail_calls:
- * @call: what is to fail, and to be counted from now on; CALL_NONE for nothing
- * @err: by which errno
- * @times: how often, or FOR_GOOD
+ * @call: the call to fail and to count from now on; CALL_NONE for none
+ * @err: the errno to fail with
+ * @times: number of failures, or FOR_GOOD
  */
 void fail_calls(Call call, int err, int times);
 
 /**
  * count_calls:
  *
- * Returns: how often what is to fail was called since fail_calls().
+ * Returns: the number of calls since fail_calls() of the call that fails.
  */
 int count_calls(void);
 
-/* _FILE_OFFSET_BITS makes it mmap64() that is called with glibc */
+/* With glibc, _FILE_OFFSET_BITS causes mmap64() to be called */
 #ifndef __GLIBC__
 #define __real_mmap64 __real_mmap
 #define __wrap_mmap64 __wrap_mmap

@@ -18,8 +18,8 @@
 #include "qemu/units.h"
 #include "af-packet-helpers.h"
 
-#define PROBE_PROTO 0x88b6          /* the other of the two to experiment */
-#define DEADLINE_SEC 10             /* for anything that has to happen */
+#define PROBE_PROTO 0x88b6          /* the other experimental ethertype */
+#define DEADLINE_SEC 10             /* for all events that a test waits for */
 
 /*
  * Network namespace
@@ -39,9 +39,9 @@ static bool file_write(const char *path, const char *text)
 }
 
 /*
- * Without privileges a network namespace takes a user namespace, which a
- * process can't enter once it has threads.  RCU starts one before main(),
- * in a constructor too, but one without a priority: those come later.
+ * Without privileges, a network namespace requires a user namespace, which a
+ * process with several threads can't enter.  RCU starts a thread before main(),
+ * in a constructor without a priority, which runs later.
  */
 static void __attribute__((__constructor__(101))) netns_enter(void)
 {
@@ -96,7 +96,7 @@ typedef struct LinkRequest {
     uint8_t attrs[256];
 } LinkRequest;
 
-/* Returns: where the next part of @req goes. */
+/* Returns: the end of @req, where the next part is appended. */
 static void *link_tail(LinkRequest *req)
 {
     return (uint8_t *)req + req->nh.nlmsg_len;
@@ -112,7 +112,7 @@ static void link_append(LinkRequest *req, const void *data, size_t len)
     memcpy(tail, data, len);
 }
 
-/* Open attribute @type: what is appended until link_end() is its content. */
+/* Start attribute @type, which contains all data appended until link_end(). */
 static struct rtattr *link_begin(LinkRequest *req, unsigned short type)
 {
     struct rtattr *rta = link_tail(req);
@@ -121,7 +121,7 @@ static struct rtattr *link_begin(LinkRequest *req, unsigned short type)
     return rta;
 }
 
-/* Close the attribute that link_begin() opened. */
+/* End the attribute that link_begin() started. */
 static void link_end(LinkRequest *req, struct rtattr *rta)
 {
     rta->rta_len = (uint8_t *)link_tail(req) - (uint8_t *)rta;
@@ -154,7 +154,7 @@ static void link_request(LinkRequest *req, int type, int flags,
     link_put_string(req, IFLA_IFNAME, ifname);
 }
 
-/* Have the kernel carry out @req.  Returns: 0, or a negative errno. */
+/* Send @req to the kernel.  Returns: 0, or a negative errno. */
 static int link_do(LinkRequest *req)
 {
     struct {
@@ -201,7 +201,7 @@ void link_set_mtu(const char *ifname, uint32_t mtu)
 
 void link_set_dormant(const char *ifname)
 {
-    const uint8_t mode = 1; /* a supplicant sets it up, when it is ready */
+    const uint8_t mode = 1; /* a supplicant will set it up */
 
     link_change(ifname, IFLA_LINKMODE, &mode, sizeof(mode));
 }
@@ -223,8 +223,8 @@ void link_remove(const char *ifname)
     g_assert_cmpint(link_do(&req), ==, 0);
 }
 
-/* Have the kernel send nothing by itself; without IPv6 it doesn't anyway. */
-static void link_hush(const char *ifname)
+/* Prevent the kernel from sending frames of its own, which are IPv6 only. */
+static void link_disable_ipv6_ll(const char *ifname)
 {
     const uint8_t mode = IN6_ADDR_GEN_MODE_NONE;
     struct rtattr *spec, *inet6;
@@ -257,8 +257,8 @@ int veth_create(const char *ifname, const char *peer)
     link_end(&req, info);
     ret = link_do(&req);
     if (ret == 0) {
-        link_hush(ifname);
-        link_hush(peer);
+        link_disable_ipv6_ll(ifname);
+        link_disable_ipv6_ll(peer);
     }
     return ret;
 }
@@ -290,7 +290,7 @@ void veth_bring_up(const char *ifname, const char *peer)
 {
     link_set_up(peer, true);
     link_set_up(ifname, true);
-    /* The kernel goes on with it after it has said that they are up */
+    /* The kernel is not finished when it reports that they are up */
     veth_probe(peer, ifname);
     veth_probe(ifname, peer);
 }
@@ -323,7 +323,7 @@ int tap_create(const char *ifname, bool vnet_hdr)
                         (vnet_hdr ? IFF_VNET_HDR : 0));
 
     if (fd >= 0) {
-        link_hush(ifname);
+        link_disable_ipv6_ll(ifname);
     }
     return fd;
 }
@@ -447,7 +447,7 @@ bool packet_has_ring(int fd)
 {
     int version = TPACKET_V2;
 
-    /* With a ring, the version can't be set, not even to what it is */
+    /* With a ring, setting the version fails, even to its current value */
     return setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version,
                       sizeof(version)) < 0;
 }

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What fails here fails the test, unless a return value says otherwise.
+ * Any failure here fails the test, unless it is reported by a return value.
  */
 #ifndef TESTS_UNIT_AF_PACKET_HELPERS_H
 #define TESTS_UNIT_AF_PACKET_HELPERS_H
@@ -29,10 +29,10 @@
 /**
  * netns_skip_reason:
  *
- * A program that links this file is in a network namespace of its own when
- * main() starts, with or without privileges; its loopback is up once this
- * function has been called.  The program and QEMUs that it starts stay on one
- * processor, so that frames arrive in the order that they were sent in.
+ * When main() starts, a program linked with this file is in a network namespace
+ * of its own, with or without privileges.  This function sets its loopback
+ * interface up.  The program and the QEMUs that it starts run on one processor,
+ * so that frames arrive in the order in which they were sent.
  *
  * Returns: why tests can't run here, or NULL.
  */
@@ -41,21 +41,21 @@ const char *netns_skip_reason(void);
 /**
  * link_set_up:
  * @ifname: an interface
- * @up: whether it is to be up or down
+ * @up: whether to set it up or down
  */
 void link_set_up(const char *ifname, bool up);
 
 /**
  * link_set_mtu:
  * @ifname: an interface
- * @mtu: the longest frame that it takes, in bytes after the Ethernet header
+ * @mtu: its new MTU in bytes
  */
 void link_set_mtu(const char *ifname, uint32_t mtu);
 
 /**
  * link_rename:
  * @ifname: an interface that is down
- * @name: what it is to be called from now on
+ * @name: its new name
  */
 void link_rename(const char *ifname, const char *name);
 
@@ -63,13 +63,13 @@ void link_rename(const char *ifname, const char *name);
  * link_set_dormant:
  * @ifname: an interface that is down
  *
- * Once up, it will send, but not say that it is running.
+ * Once up, it sends frames, but is not reported as running.
  */
 void link_set_dormant(const char *ifname);
 
 /**
  * link_remove:
- * @ifname: an interface; a veth device goes with its peer
+ * @ifname: an interface; a veth device is removed with its peer
  */
 void link_remove(const char *ifname);
 
@@ -78,7 +78,7 @@ void link_remove(const char *ifname);
  * @ifname: name of one end
  * @peer: name of the other
  *
- * Both ends are down.  Once up, they send nothing by themselves.
+ * Both ends are down.  Once up, they send no frames of their own.
  *
  * Returns: 0, or a negative errno.
  */
@@ -89,7 +89,7 @@ int veth_create(const char *ifname, const char *peer);
  * @ifname: name of one end
  * @peer: name of the other
  *
- * Set both ends up, and wait until frames pass both ways.
+ * Set both ends up, and wait until frames pass in both directions.
  */
 void veth_bring_up(const char *ifname, const char *peer);
 
@@ -105,10 +105,10 @@ void veth_add(const char *ifname, const char *peer);
 /**
  * tun_create:
  * @ifname: an interface to create, which is down
- * @flags: of TUNSETIFF
+ * @flags: flags for TUNSETIFF
  *
- * Returns: the descriptor that it lasts as long as, or -1 if this system does
- * not let one have it.
+ * Returns: the descriptor, which keeps the interface while it is open, or -1 if
+ * this system does not permit it.
  */
 int tun_create(const char *ifname, short flags);
 
@@ -117,23 +117,23 @@ int tun_create(const char *ifname, short flags);
  * @ifname: an interface to create, which is down
  * @vnet_hdr: whether what is read and written has a vnet header of 10 bytes
  *
- * Once up, it sends nothing by itself.
+ * Once up, it sends no frames of its own.
  *
- * Returns: the descriptor that it lasts as long as, or -1 if this system does
- * not let one have it.
+ * Returns: the descriptor, which keeps the interface while it is open, or -1 if
+ * this system does not permit it.
  */
 int tap_create(const char *ifname, bool vnet_hdr);
 
 /**
  * link_add_tbf:
  * @ifname: an interface
- * @rate: what it is to send, in bytes per second
- * @burst: bytes that may go at once, at least a frame
- * @limit: bytes that may wait in the kernel
+ * @rate: maximum rate in bytes per second
+ * @burst: maximum burst in bytes, at least one frame
+ * @limit: maximum number of bytes queued in the kernel
  *
  * Make the interface slow, with a token bucket filter.
  *
- * Returns: 0, or a negative errno if the kernel has none.
+ * Returns: 0, or a negative errno if the kernel does not support it.
  */
 int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
                  uint32_t limit);
@@ -143,9 +143,9 @@ int link_add_tbf(const char *ifname, uint32_t rate, uint32_t burst,
  * @ifname: an interface
  * @limit: bytes that may wait in the kernel
  *
- * Have the interface's frames wait in a queue that is as short as that.
+ * Give the interface a queue of limited length.
  *
- * Returns: 0, or a negative errno if the kernel has no such queue.
+ * Returns: 0, or a negative errno if the kernel does not support it.
  */
 int link_add_bfifo(const char *ifname, uint32_t limit);
 
@@ -156,7 +156,7 @@ int link_add_bfifo(const char *ifname, uint32_t limit);
  * @burst: as there
  * @limit: as there
  *
- * What waits in the kernel keeps waiting.
+ * Frames that are queued in the kernel stay there.
  */
 void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,
                      uint32_t limit);
@@ -166,7 +166,7 @@ void link_change_tbf(const char *ifname, uint32_t rate, uint32_t burst,
  * @fd: a socket
  * @level: SOL_SOCKET or SOL_PACKET
  * @option: an option of it
- * @value: what it is to be
+ * @value: its new value
  */
 void socket_set_int(int fd, int level, int option, int value);
 
@@ -183,7 +183,7 @@ int socket_get_int(int fd, int option);
  * socket_set_deadline:
  * @fd: a socket
  *
- * Have calls that block fail when nothing happens for 10 seconds.
+ * Make blocking calls fail after 10 seconds.
  */
 void socket_set_deadline(int fd);
 
@@ -191,7 +191,7 @@ void socket_set_deadline(int fd);
  * count_fds:
  * @pid: a process
  *
- * Returns: how many descriptors it has, and one more if it is this one.
+ * Returns: the number of its open descriptors, plus one if it is this process.
  */
 unsigned count_fds(pid_t pid);
 
@@ -199,7 +199,7 @@ unsigned count_fds(pid_t pid);
  * packet_socket:
  * @type: SOCK_RAW or SOCK_DGRAM
  *
- * Returns: a packet socket that hears nothing yet.
+ * Returns: a packet socket that does not receive anything yet.
  */
 int packet_socket(int type);
 
@@ -230,14 +230,14 @@ bool packet_has_ring(int fd);
  * packet_bind:
  * @fd: a packet socket
  * @ifname: the interface to bind it to
- * @proto: the ethertype to hear, 0 for none, ETH_P_ALL for all
+ * @proto: the ethertype to receive, 0 for none, ETH_P_ALL for all
  */
 void packet_bind(int fd, const char *ifname, uint16_t proto);
 
 /**
  * packet_open:
  * @ifname: the interface to bind it to
- * @proto: the ethertype to hear, 0 for none, ETH_P_ALL for all
+ * @proto: the ethertype to receive, 0 for none, ETH_P_ALL for all
  *
  * Returns: a packet socket as QEMU expects it.
  */
@@ -246,10 +246,10 @@ int packet_open(const char *ifname, uint16_t proto);
 /**
  * packet_endpoint:
  * @ifname: the interface to bind it to
- * @proto: the ethertype to hear, 0 for none, ETH_P_ALL for all
+ * @proto: the ethertype to receive, 0 for none, ETH_P_ALL for all
  *
- * Returns: a packet socket for a test's own use: blocking, but failing when
- * nothing happens for 10 seconds.
+ * Returns: a packet socket for use by the test: its blocking calls fail after
+ * 10 seconds.
  */
 int packet_endpoint(const char *ifname, uint16_t proto);
 

@@ -135,7 +135,7 @@ static void push_udp_none(Frame *f, int unused)
     f->n--;
 }
 
-/* The header before what was pushed up to now has these addresses. */
+/* Set the addresses for the pseudo headers of the layers pushed so far. */
 static void set_addresses(Frame *f, const uint8_t *src, const uint8_t *dst,
                           size_t len)
 {
@@ -207,7 +207,7 @@ static void push_ip6_options(Frame *f, int unused)
     push_ip6_to(f, NULL, false);
 }
 
-/* By two hops, of which the last one comes last or first */
+/* A route with two hops, the last of which comes last or first */
 static void push_ip6_route(Frame *f, int type)
 {
     uint8_t route[40] = { 0, 4, type, 1 };
@@ -237,7 +237,7 @@ static void push_ethernet(Frame *f, int unused)
     f->next = 0x6558;
 }
 
-/* A tag is behind the addresses: those come in front of it later. */
+/* A tag follows the MAC addresses, which are pushed later. */
 static void push_tag(Frame *f, int tpid)
 {
     uint8_t *p = frame_push(f, 4);
@@ -331,7 +331,7 @@ char *layers_name(const Layer *layers)
     return g_string_free(name, FALSE);
 }
 
-/* What IP says of IP that follows it directly */
+/* The protocol number or ethertype of an IP header that follows */
 static void name_inner_ip(Frame *f, Layer outer)
 {
     if (outer >= IP4 && outer <= IP6_ATOMIC) {
@@ -382,7 +382,7 @@ void frame_alloc(Frame *f)
 }
 
 /*
- * Checksums, one byte after the other
+ * Checksums, calculated byte by byte
  */
 
 uint32_t add_bytes(uint32_t sum, const uint8_t *data, size_t len)
@@ -398,7 +398,7 @@ uint32_t add_bytes(uint32_t sum, const uint8_t *data, size_t len)
     return sum;
 }
 
-/* CRC32c, bit after bit */
+/* CRC32c, calculated bit by bit */
 uint32_t crc_bytes(const uint8_t *data, size_t len)
 {
     uint32_t crc = UINT32_MAX;

@@ -1,10 +1,10 @@
 /*
- * Test helpers: frames put together from layers
+ * Test helpers: frames composed of layers
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Each checksum in them is computed as a receiver would do it, byte after
- * byte.
+ * Their checksums are calculated byte by byte, independently of the code under
+ * test.
  */
 #ifndef TESTS_UNIT_AF_PACKET_LAYERS_H
 #define TESTS_UNIT_AF_PACKET_LAYERS_H
@@ -27,10 +27,10 @@ typedef enum Layer {
     IP4_BIG,      /* a length of 0 */
     IP6,
     IP6_BIG,
-    IP6_OPTIONS,  /* hop by hop, and for the destination */
-    IP6_ROUTE,    /* of type 0, by two hops */
-    IP6_SEGMENTS, /* of type 4, by two hops */
-    IP6_ATOMIC,   /* a fragment that is all */
+    IP6_OPTIONS,  /* hop-by-hop and destination options */
+    IP6_ROUTE,    /* type 0, with two hops */
+    IP6_SEGMENTS, /* type 4, with two hops */
+    IP6_ATOMIC,   /* an atomic fragment */
     L4_UDP,
     L4_UDP_NONE,  /* without a checksum */
     L4_TCP,
@@ -54,13 +54,13 @@ typedef struct Header {
     size_t addr_len;
 } Header;
 
-/* It grows from its end, which is the end of readable memory. */
+/* Built from the end, which is the end of readable memory. */
 typedef struct Frame {
     uint8_t *mem;
     uint8_t *end;
     uint8_t *start;
     size_t padding;
-    int next;             /* protocol or ethertype of what comes at start */
+    int next;             /* protocol or ethertype of the layer at start */
     int n;                /* headers, from the innermost to the outermost */
     int n_addressed;      /* of which the addresses are known */
     Header headers[LAYERS_MAX];
@@ -83,16 +83,16 @@ uint32_t crc_bytes(const uint8_t *data, size_t len);
 /* The sum of the pseudo header, 0 if there is none */
 uint32_t header_pseudo_sum(const Header *h);
 
-/* Write the checksum that belongs there */
+/* Write the complete checksum */
 void header_put_complete(const Header *h);
 
-/* Write what the kernel leaves to a network card */
+/* Write the partial checksum that the kernel leaves to a network card */
 void header_put_partial(const Header *h);
 
 /* Returns: the names of @layers, up to END; free with g_free() */
 char *layers_name(const Layer *layers);
 
-/* An empty frame: what reads beyond its end crashes */
+/* Allocate an empty frame: reading beyond its end crashes */
 void frame_alloc(Frame *f);
 
 void frame_free(Frame *f);

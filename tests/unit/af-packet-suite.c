@@ -1,5 +1,5 @@
 /*
- * Test helpers: cases that take a network namespace, and a main loop
+ * Test helpers: test cases that need a network namespace, and a main loop
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * Test helpers: cases that take a network namespace, and a main loop
+ * Test helpers: test cases that need a network namespace, and a main loop
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,7 +10,7 @@
  * suite_init:
  * @argc: main()'s
  * @argv: main()'s
- * @path: what the paths of the cases start with
+ * @path: common prefix of the test cases' paths
  *
  * Enter a network namespace, and set up GLib's tests, the main loop and QOM.
  */
@@ -25,8 +25,8 @@ bool suite_has_netns(void);
 
 /**
  * suite_set_needs_netns:
- * @needs: whether the cases that are added next are skipped where there is no
- *         network namespace, as they are by default
+ * @needs: whether to skip the test cases that are added next if there is no
+ *         network namespace; this is the default
  */
 void suite_set_needs_netns(bool needs);
 
@@ -50,39 +50,39 @@ void suite_add_rows(const char *group, const void *rows, size_t size, size_t n,
 
 /**
  * SUITE_ADD_TABLE:
- * @group: what the names are prefixed with
+ * @group: prefix of the names
  * @table: an array of structures, whose first member is the case's name
  * @func: called with a row of it
  */
 #define SUITE_ADD_TABLE(group, table, func) \
     suite_add_rows(group, table, sizeof(*(table)), ARRAY_SIZE(table), func)
 
-/* What a message has to have in it; the rest are NULL */
+/* Maximum number of words that a message must contain */
 #define WORDS_MAX 4
 
 /**
  * assert_words:
- * @message: what somebody is told
- * @words: up to WORDS_MAX of them, then NULL
+ * @message: a message
+ * @words: up to WORDS_MAX words that it must contain, then NULL
  */
 void assert_words(const char *message, const char *const *words);
 
-/* For anything that has to happen, in microseconds */
+/* For all events that a test waits for, in microseconds */
 #define DEADLINE (10 * G_TIME_SPAN_SECOND)
-/* To see that nothing happens */
-#define A_WHILE (60 * G_TIME_SPAN_MILLISECOND)
+/* Time to wait for an event that must not happen */
+#define QUIET_TIME (60 * G_TIME_SPAN_MILLISECOND)
 
 /**
  * deadline_in:
  * @usec: microseconds
  *
- * Returns: when these will be over, for main_loop_step().
+ * Returns: the end of this time span, for main_loop_step().
  */
 int64_t deadline_in(int64_t usec);
 
 /**
  * main_loop_step:
- * @end: when there is no time left
+ * @end: the deadline
  *
  * Run the main loop once, for 10 ms at most.
  *

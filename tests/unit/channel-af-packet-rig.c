@@ -30,7 +30,7 @@ int rig_open_tap(Rig *r, size_t vnet_hdr_len)
     *r = (Rig) { .mode = CAPTURE, .tap = true, .vnet_hdr_len = vnet_hdr_len };
     r->peer = tap_create(IFNAME, true);
     if (r->peer < 0) {
-        g_test_skip("no /dev/net/tun to make such a frame with");
+        g_test_skip("creating such a frame requires /dev/net/tun");
         return -1;
     }
     link_set_up(IFNAME, true);
@@ -74,7 +74,7 @@ void rig_disconnect(Rig *r)
 {
     qio_channel_close(r->base, &error_abort);
     object_unref(OBJECT(r->ioc));
-    /* What remains in the main loop keeps nothing alive */
+    /* Sources left in the main loop must not hold references */
     g_assert_cmpint(fcntl(r->fd, F_GETFD), <, 0);
     r->ioc = NULL;
 }
@@ -135,7 +135,7 @@ static void end_watch(GSource *watch)
     g_source_unref(watch);
 }
 
-/* Run the main loop, without spinning, for @usec or until it is ready. */
+/* Run the main loop, without spinning, until @ready is set or for @usec. */
 static void wait_ready(const GIOCondition *ready, int64_t usec)
 {
     int64_t end = deadline_in(usec);
@@ -165,7 +165,7 @@ void rig_assert_idle(Rig *r)
     GSource *in = rig_watch(r, G_IO_IN, &ready);
     GSource *hup = rig_watch(r, G_IO_HUP, &ready);
 
-    wait_ready(&ready, A_WHILE);
+    wait_ready(&ready, QUIET_TIME);
     g_assert_cmpint(ready, ==, 0);
     end_watch(in);
     end_watch(hup);

@@ -7,7 +7,7 @@
  *   records <------> | channel | --| veth0 |---| veth1 | <------> frames
  *                    +---------+   +-------+   +-------+
  *
- * What fails here fails the test, unless a return value says otherwise.
+ * Any failure here fails the test, unless it is reported by a return value.
  */
 #ifndef TESTS_UNIT_CHANNEL_AF_PACKET_RIG_H
 #define TESTS_UNIT_CHANNEL_AF_PACKET_RIG_H
@@ -24,11 +24,11 @@
 #define CAPTURE CHARDEV_SOCKET_AF_PACKET_MODE_CAPTURE
 #define INJECT CHARDEV_SOCKET_AF_PACKET_MODE_INJECT
 
-/* Of the interfaces; the longest frame does not fit a slot of the ring */
+/* MTU of the interfaces: the longest frame does not fit into a ring slot */
 #define MTU 2000
 #define FRAME_MAX (14 + MTU)
 
-/* Lengths of frames, of all kinds */
+/* Various lengths of frames */
 extern const size_t frame_lens[8];
 
 /* The channel, and the far end of its interface */
@@ -38,13 +38,13 @@ typedef struct Rig {
     QIOChannel *base;        /* the same */
     int fd;                  /* the channel's socket */
     int peer;                /* a socket on the other end, or a tap */
-    bool tap;                /* it is: frames there have vnet headers */
+    bool tap;                /* peer is a tap: its frames have vnet headers */
     size_t vnet_hdr_len;     /* of the channel's records */
 } Rig;
 
 /**
  * rig_open:
- * @proto: the ethertype to hear, 0 for none, ETH_P_ALL for all
+ * @proto: the ethertype to receive, 0 for none, ETH_P_ALL for all
  *
  * Create a pair of interfaces.
  *
@@ -62,7 +62,7 @@ int rig_open(Rig *r, ChardevSocketAfPacketMode mode, uint16_t proto);
  */
 int rig_open_tap(Rig *r, size_t vnet_hdr_len);
 
-/* Make a channel of @fd, with counters that start at @totals, or at 0. */
+/* Create a channel on @fd, with counters that start at @totals, or at 0. */
 void rig_connect(Rig *r, int fd, const ChardevAfPacketStats *totals);
 
 /* rig_open() and rig_connect() */
@@ -74,41 +74,41 @@ void rig_init(Rig *r, ChardevSocketAfPacketMode mode, uint16_t proto);
  * @burst: as there
  * @limit: as there
  *
- * Have a channel that injects into an interface that is slow.
+ * Create a channel that injects into a slow interface.
  *
- * Returns: whether there is such; if not, the test is skipped.
+ * Returns: whether this is supported; if not, the test is skipped.
  */
 bool rig_init_slow(Rig *r, uint32_t rate, uint32_t burst, uint32_t limit);
 
 /* Close the channel; the interfaces stay. */
 void rig_disconnect(Rig *r);
 
-/* Close what is open, and remove the interfaces if they are still there. */
+/* Close everything, and remove the interfaces if they still exist. */
 void rig_free(Rig *r);
 
 ChardevAfPacketStats rig_stats(Rig *r);
 
-/* How many frames were dropped, for any reason */
+/* Returns: the total number of dropped frames */
 uint64_t all_dropped(const ChardevAfPacketStats *s);
 
 /**
  * rig_wait:
- * @condition: what to wait for
- * @usec: for how long
+ * @condition: the conditions to wait for
+ * @usec: the maximum time to wait, in microseconds
  *
- * Run the main loop until the channel is ready for that, without spinning.
+ * Run the main loop until the channel meets a condition, without spinning.
  *
- * Returns: what it is ready for then.
+ * Returns: the conditions that are met.
  */
 GIOCondition rig_wait(Rig *r, GIOCondition condition, int64_t usec);
 
 /*
- * Run the main loop for a while, as it is with a chardev that takes data:
- * the channel gets ready for nothing, and does not keep the loop busy.
+ * Run the main loop for a while, as for a chardev whose frontend reads: check
+ * that the channel does not become ready, and does not keep the loop busy.
  */
 void rig_assert_idle(Rig *r);
 
-/* Run the main loop until @n frames were sent. */
+/* Run the main loop until @n frames have been sent. */
 void rig_wait_sent(Rig *r, uint64_t n);
 
 /* Frame number @seq, of @len bytes; 14 is the least */
@@ -118,46 +118,46 @@ void put_frame(uint8_t *frame, size_t len, int seq);
 void append_payload(const Rig *r, GByteArray *stream, const void *payload,
                     size_t len);
 
-/* Append the record of frame number @seq, plain form. */
+/* Append the record of frame number @seq, in the plain format. */
 void append_record(GByteArray *stream, size_t len, int seq);
 
 /* Send frame number @seq from the far end. */
 void peer_send(Rig *r, size_t len, int seq);
 
-/* Send @n of them. */
+/* Send @n such frames. */
 void peer_flood(Rig *r, size_t len, int n);
 
-/* The next frame at the far end is number @seq. */
+/* Check that the next frame at the far end is number @seq. */
 void peer_expect(Rig *r, size_t len, int seq);
 
 /* Read exactly @len bytes, with reads of at most @chunk. */
 void rig_read(Rig *r, uint8_t *buf, size_t len, size_t chunk);
 
-/* The next record is that of frame number @seq. */
+/* Check that the next record is that of frame number @seq. */
 void rig_expect(Rig *r, size_t len, int seq, size_t chunk);
 
 /* Read up to a record with a frame of put_frame().  Returns: its length. */
 size_t rig_read_frame(Rig *r, uint8_t *payload);
 
-/* Read and forget what is there. */
+/* Read and discard all available records. */
 void rig_drain(Rig *r);
 
 /* Read until all of @n frames are accounted for. */
 ChardevAfPacketStats rig_account(Rig *r, int n);
 
-/* Nothing to read now, or no more at all */
+/* Check that a read would block, or that the channel has ended */
 void rig_expect_read(Rig *r, ssize_t result);
 
-/* Write @len bytes at @data, @chunk at a time; all are always taken. */
+/* Write @len bytes at @data, @chunk at a time; all must be accepted. */
 void rig_write(Rig *r, const uint8_t *data, size_t len, size_t chunk);
 
 /* Write the record of frame number @seq. */
 void rig_write_record(Rig *r, size_t len, int seq);
 
-/* A frame passes. */
+/* Check that a frame passes. */
 void rig_expect_pass(Rig *r, int seq);
 
-/* Writing fails, and says why. */
+/* Check that writing fails with an error that contains @why. */
 void rig_refuse_write(Rig *r, const void *data, size_t len, const char *why);
 
 #endif

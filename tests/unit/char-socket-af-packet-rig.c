@@ -52,7 +52,7 @@ int count_yank_instances(void)
 }
 
 /*
- * Making chardevs
+ * Creating chardevs
  */
 
 static ChardevBackend *backend_from_qdict(QDict *args)
@@ -145,10 +145,10 @@ Chardev *add_by_options(const char *options, int fd, Error **errp)
 }
 
 /*
- * What is there, and what was said
+ * Checking state and messages
  */
 
-/* The id serves an ordinary socket chardev, which works. */
+/* The ID can be used for an ordinary socket chardev, which works. */
 static void assert_id_usable(void)
 {
     Chardev *chr;
@@ -189,7 +189,7 @@ void assert_error(Error *err, const char *exact, const char *const *words)
 }
 
 /*
- * Chardevs at work
+ * Using chardevs
  */
 
 bool is_connected(Chardev *chr)

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What fails here fails the test.
+ * Any failure here fails the test.
  */
 #ifndef TESTS_UNIT_CHAR_SOCKET_AF_PACKET_RIG_H
 #define TESTS_UNIT_CHAR_SOCKET_AF_PACKET_RIG_H
@@ -24,10 +24,10 @@
 
 #define NOT_AF_PACKET "'af-packet-mode' requires an AF_PACKET fd"
 
-/* One of two stream sockets; the other goes to @peer, or is closed if NULL */
+/* A stream socket; @peer is set to the other one, which is closed if NULL */
 int open_unix(int *peer);
 
-/* One whose peer has gone */
+/* One whose peer was closed */
 int open_lonely_unix(void);
 
 bool fd_is_open(int fd);
@@ -38,14 +38,14 @@ int count_yank_instances(void);
  * backend_new:
  * @fd: of its address
  * @mode: the value of 'af-packet-mode', or -1 for none
- * @members: NULL, or JSON: members of ChardevSocket that replace others; null
- *           means that there is none
+ * @members: NULL, or JSON: members of ChardevSocket that replace the default
+ *           ones; null removes a member
  *
- * Returns: what management software gives to chardev-add.
+ * Returns: an argument for chardev-add, like that of management software.
  */
 ChardevBackend *backend_new(int fd, int mode, const char *members);
 
-/* The same, of JSON alone */
+/* The same, from JSON alone */
 ChardevBackend *backend_from(const char *json);
 
 /* chardev-add of @id with @backend, which is freed; returns: the chardev */
@@ -57,26 +57,26 @@ Chardev *add_by_qmp(int fd, int mode, Error **errp);
 /* -chardev socket,id=ID,@options; fd=@fd is added unless it is -1 */
 Chardev *add_by_options(const char *options, int fd, Error **errp);
 
-/* Nothing of the chardev is left, and its id can be used again at once. */
+/* Check that the chardev has left nothing and its ID can be reused at once. */
 void assert_nothing_left(int n_fds);
 
-/* Check what @err says, and free it: @exact, and @words, unless NULL. */
+/* Check that @err is @exact and contains @words, unless NULL, and free it. */
 void assert_error(Error *err, const char *exact, const char *const *words);
 
 bool is_connected(Chardev *chr);
 
 void wait_disconnected(Chardev *chr);
 
-/* Write what can't be a record, which ends an inject connection. */
+/* Write an invalid record, which ends an inject connection. */
 void write_nonsense(Chardev *chr);
 
 /* @name: a member of ChardevAfPacketStats */
 uint64_t get_stat(Chardev *chr, const char *name);
 
-/* A frontend, and what it has seen */
+/* A frontend, and the events that it has received */
 typedef struct Frontend {
     CharBackend be;
-    int room;                /* what it takes at a time */
+    int room;                /* what its can_read handler returns */
     int events[CHR_EVENT_CLOSED + 1];
 } Frontend;
 

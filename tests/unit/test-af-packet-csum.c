@@ -1,10 +1,10 @@
 /*
- * Unit tests of checksums that were left to a network card
+ * Unit tests for completion of offloaded checksums
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Frames with complete checksums are made, and some of these then partial, as
- * the kernel has them: what comes out has to be the frame before.
+ * They build frames with complete checksums and make some of these partial, as
+ * the kernel does; the code under test has to restore the original frame.
  */
 #include "qemu/osdep.h"
 #include "chardev/af-packet-csum.h"
@@ -16,12 +16,12 @@
  * Cases
  */
 
-/* Of the payload, even and odd: from none to the longest */
+/* Even and odd lengths of the payload, from empty to maximum */
 static const size_t payload_lens[] = {
     0, 1, 2, 3, 100, 101, 1447, 8960, 65000,
 };
 
-/* Have headers completed, of which the bits in @partial tell the partial. */
+/* Test headers, of which those with a bit in @partial are partial. */
 static void do_test_complete(Frame *f, unsigned partial)
 {
     g_autofree uint8_t *expected = g_memdup2(f->start, frame_len(f));
@@ -47,7 +47,7 @@ static void test_complete(const void *opaque)
     for (i = 0; i < ARRAY_SIZE(payload_lens); i++) {
         frame_build(&f, layers, payload_lens[i], 0);
         g_assert_cmpint(f.n, >, 0);
-        /* Of a super-frame, several are */
+        /* A super-frame has several partial checksums */
         for (partial = 1; partial < 1 << f.n; partial++) {
             do_test_complete(&f, partial);
         }
@@ -55,7 +55,7 @@ static void test_complete(const void *opaque)
     }
 }
 
-/* What is behind the packet counts as a card has it: zeroes add nothing, */
+/* As with a network card, bytes after the packet count: padding is zero, */
 static void test_padding(void)
 {
     Frame f;
@@ -71,7 +71,7 @@ static void test_padding(void)
     }
 }
 
-/* and a trailer does. */
+/* but a trailer changes the checksum. */
 static void test_trailer(void)
 {
     static const Layer layers[] = { ETH, IP4, L4_UDP, END };
@@ -89,7 +89,7 @@ static void test_trailer(void)
     frame_free(&f);
 }
 
-/* A datagram that somebody else computed the checksum of: 0x6269 */
+/* A datagram with an independently calculated checksum: 0x6269 */
 static void test_known(void)
 {
     /* 10.0.0.1:1 to 10.0.0.2:2, "hi!"; 0x141f is the pseudo header's sum */
@@ -102,12 +102,12 @@ static void test_known(void)
     g_assert_cmpint(af_packet_csum_complete(frame, sizeof(frame)), ==,
                     AF_PACKET_CSUM_DONE);
     g_assert_cmphex(get_16(frame + 40), ==, 0x6269);
-    /* The check value of CRC32c that its definition has */
+    /* The check value from the definition of CRC32c */
     g_assert_cmphex(crc_bytes((const uint8_t *)"123456789", 9), ==,
                     0xe3069283);
 }
 
-/* 0 is "none" in UDP; 0xffff is the same number. */
+/* In UDP, 0 means "none"; 0xffff is equivalent. */
 static void do_test_zero(const Layer *layers)
 {
     uint8_t *port;
@@ -124,7 +124,7 @@ static void do_test_zero(const Layer *layers)
     frame_free(&f);
 }
 
-/* Two fields are equal if they are so modulo 0xffff. */
+/* Checksum fields are compared modulo 0xffff. */
 static void do_test_modulo(const Layer *layers)
 {
     static const unsigned same[] = { 0, 0xffff };
@@ -163,7 +163,7 @@ static void test_numbers(void)
     }
 }
 
-/* Make all checksums wrong, in a way that is not partial either. */
+/* Make all checksums wrong, but not partial. */
 static void spoil(Frame *f)
 {
     int i;
@@ -178,8 +178,8 @@ static void spoil(Frame *f)
 }
 
 /*
- * What is called partial but isn't: the innermost header is made right, and
- * all around it.  So it is with a super-frame of which nothing is said.
+ * If a checksum is reported as partial but none is, the innermost one and those
+ * around it are recalculated, as are those of an unmarked super-frame.
  */
 static void test_unmatched(const void *opaque)
 {
@@ -202,7 +202,7 @@ static void test_unmatched(const void *opaque)
     }
 }
 
-/* A super-frame whose innermost checksum is right is left alone. */
+/* A super-frame with a valid innermost checksum is not changed. */
 static void test_check_right(const void *opaque)
 {
     g_autofree uint8_t *expected = NULL;
@@ -218,7 +218,7 @@ static void test_check_right(const void *opaque)
     frame_free(&f);
 }
 
-/* As is a datagram without a checksum */
+/* Neither is a datagram without a checksum */
 static void test_check_no_checksum(void)
 {
     static const Layer layers[] = { ETH, IP4, L4_UDP_NONE, END };
@@ -233,7 +233,7 @@ static void test_check_no_checksum(void)
     frame_free(&f);
 }
 
-/* The first fragment of a packet: a card would sum up what is there. */
+/* The first fragment of a packet: a network card would sum up only that. */
 static void do_test_fragment(const Layer *layers, size_t offset)
 {
     Frame f;
@@ -253,7 +253,7 @@ static void test_fragment(void)
     do_test_fragment(ip6, 14 + 40 + 3);
 }
 
-/* Frames in which there is no checksum to make right: word at offset changed */
+/* Frames without a checksum that can be recalculated: changed word at offset */
 static const struct {
     const char *name;
     Layer layers[LAYERS_MAX];
@@ -305,7 +305,7 @@ static void test_none(const void *opaque)
     frame_free(&f);
 }
 
-/* With a vnet header it is told where to look. */
+/* A vnet header states the offset of the checksum. */
 static void test_sctp(void)
 {
     static const Layer sctp[] = { ETH, TAG, IP6_OPTIONS, L4_SCTP, END };

@@ -1,5 +1,5 @@
 /*
- * Unit tests of putting back into a frame the VLAN tag reported beside it
+ * Unit tests for reinsertion of VLAN tags
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,19 +10,19 @@
 #define VLAN_LEN 4
 #define CANARY 0xa5
 
-/* A vnet header, as far as a tag matters to it */
+/* Fields of a vnet header that a tag affects */
 typedef struct VnetCase {
     uint8_t flags;
     uint8_t gso_type;
     uint16_t hdr_len;
     uint16_t csum_start;
-    /* What they become */
+    /* Expected new values */
     uint16_t hdr_len_after;
     uint16_t csum_start_after;
 } VnetCase;
 
 static const VnetCase vnet_cases[] = {
-    /* Neither field means a thing: whatever they hold stays */
+    /* Both fields are meaningless and must not change */
     { 0, VIRTIO_NET_HDR_GSO_NONE, 0, 0, 0, 0 },
     { 0, VIRTIO_NET_HDR_GSO_NONE, 54, 34, 54, 34 },
     { VIRTIO_NET_HDR_F_DATA_VALID, VIRTIO_NET_HDR_GSO_NONE, 54, 34, 54, 34 },
@@ -60,7 +60,7 @@ static const struct {
     { 0x9100, 0x1abc, { 0x91, 0x00, 0x1a, 0xbc } },
 };
 
-/* The least that may be there, a bare header, the usual ones, a long one */
+/* The minimum, a bare header, the usual ones, a long one */
 static const size_t frame_lens[] = { 12, 14, 18, 60, 1514, 65549 };
 
 static const size_t vnet_hdr_lens[] = { 0, 10, 12 };
@@ -83,7 +83,7 @@ static void put_vnet_hdr(uint8_t *buf, size_t len, const VnetCase *c,
     memcpy(buf, &hdr, MIN(len, sizeof(hdr)));
 }
 
-/* Write a frame that differs everywhere. */
+/* Write a frame in which all bytes differ from their neighbors. */
 static void put_frame(uint8_t *buf, size_t len)
 {
     size_t i;
@@ -135,7 +135,7 @@ static void test_vlan(const void *opaque)
     }
 }
 
-/* The kernel takes the outer tag only: the inner one is in the frame. */
+/* The kernel only strips the outer tag: the inner one is in the frame. */
 static void test_vlan_stacked(void)
 {
     uint8_t buf[] = {
@@ -154,7 +154,7 @@ static void test_vlan_stacked(void)
     g_assert_cmpmem(buf, sizeof(buf), expected, sizeof(expected));
 }
 
-/* The vnet header's fields are no longer than 16 bits. */
+/* The fields of the vnet header must not wrap around at 16 bits. */
 static void test_vlan_wrap(void)
 {
     static const struct {

@@ -1,16 +1,16 @@
 /*
- * Unit tests of finding headers in a frame
+ * Unit tests for finding headers in a frame
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * That they are found where they are, test-af-packet-csum shows, too.
+ * test-af-packet-csum also tests their offsets.
  */
 #include "qemu/osdep.h"
 #include "chardev/af-packet-csum.h"
 #include "chardev/af-packet-headers.h"
 #include "af-packet-layers.h"
 
-/* What the outermost IP header carries */
+/* The payload of the outermost IP header */
 static const struct {
     Layer layers[LAYERS_MAX];
     int proto;
@@ -41,12 +41,12 @@ static void test_outer(void)
 }
 
 /*
- * Frames that make no sense
+ * Invalid frames
  */
 
 /*
- * Do all there is to do with @len bytes at @data.  @f: a frame to take them,
- * so that what reads on crashes
+ * Call all functions with @len bytes at @data.  @f: a frame to copy them to, so
+ * that reading beyond the end crashes
  */
 static void try_everything(Frame *f, const uint8_t *data, size_t len)
 {
@@ -67,7 +67,7 @@ static void try_everything(Frame *f, const uint8_t *data, size_t len)
     af_packet_csum_complete_sctp(start, len, 34);
 }
 
-/* It may end anywhere. */
+/* Frames may be truncated anywhere. */
 static void test_cut(void)
 {
     Frame f, scratch;
@@ -88,7 +88,7 @@ static void test_cut(void)
     frame_free(&scratch);
 }
 
-/* And be anything. */
+/* Frames may contain anything. */
 static void test_random(void)
 {
     Frame f, scratch;
@@ -109,7 +109,7 @@ static void test_random(void)
     frame_free(&scratch);
 }
 
-/* Headers that go on and on */
+/* Headers that are nested without end */
 static void do_test_endless(const uint8_t *header, size_t len, int ethertype)
 {
     const size_t n = 69000;

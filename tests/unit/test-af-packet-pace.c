@@ -1,5 +1,5 @@
 /*
- * Unit tests of the decision when to look for frames
+ * Unit tests for receive moderation
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,10 +11,10 @@
 #define REST_NS (100 * SCALE_US)
 #define DEADLINE_MS 10000
 
-/* Dense, however slow the machine is: this many within a rest and a minute */
-#define A_LOT 10000000
+/* Dense even if a slow machine takes a minute to count them */
+#define MANY_FRAMES 10000000
 
-/* Let as much time pass as it takes to tell how dense traffic is. */
+/* Wait long enough to measure the density of traffic. */
 static void spend_a_rest(void)
 {
     int64_t end = get_clock() + REST_NS;
@@ -40,7 +40,7 @@ static bool timer_readable(AfPacketPace *pace, int timeout_ms)
 
 static void assert_rests(AfPacketPace *pace)
 {
-    count(pace, A_LOT);
+    count(pace, MANY_FRAMES);
     spend_a_rest();
     af_packet_pace_update(pace);
     g_assert_true(pace->resting);
@@ -63,7 +63,7 @@ static void test_thin(void)
     af_packet_pace_destroy(&pace);
 }
 
-/* A rest ends, and another one too. */
+/* A rest ends, and so does the next one. */
 static void test_dense(void)
 {
     AfPacketPace pace;
@@ -80,7 +80,7 @@ static void test_dense(void)
     af_packet_pace_destroy(&pace);
 }
 
-/* Dense traffic that ends is not waited for. */
+/* No rest once dense traffic has ended. */
 static void test_end(void)
 {
     AfPacketPace pace;
@@ -106,7 +106,7 @@ static void test_burst(void)
     af_packet_pace_destroy(&pace);
 }
 
-/* Without a timer there is no rest, from which nothing would wake up. */
+/* Without a timer there is no rest, as nothing would end it. */
 static void test_no_timer(void)
 {
     AfPacketPace pace;
@@ -114,7 +114,7 @@ static void test_no_timer(void)
     af_packet_pace_init(&pace);
     af_packet_pace_destroy(&pace);
     pace.timer_fd = -1;
-    count(&pace, A_LOT);
+    count(&pace, MANY_FRAMES);
     spend_a_rest();
     af_packet_pace_update(&pace);
     g_assert_false(pace.resting);

@@ -1,11 +1,10 @@
 /*
- * Unit tests of what both directions of an AF_PACKET channel share
+ * Unit tests for state shared by both directions of an AF_PACKET channel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Counters, and what the user is told, and how often.  On real packet
- * sockets, in a network namespace of the test's own; where there is none, the
- * tests are skipped.
+ * They test counters, messages and their rate limit, on real packet sockets in
+ * a network namespace of their own; if this is not possible, they are skipped.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -18,7 +17,7 @@
 #include "af-packet-helpers.h"
 #include "af-packet-suite.h"
 
-/* All that was said since it was empty */
+/* All messages since it was cleared */
 static GString *said;
 
 int error_vprintf(const char *fmt, va_list ap)
@@ -67,7 +66,7 @@ static uint64_t all_dropped(const ChardevAfPacketStats *s)
            s->dropped_queue_full + s->dropped_link_down;
 }
 
-/* No reason can hide another, and none is told twice in a short time. */
+/* Reasons are rate limited independently of each other. */
 static void test_warnings(void)
 {
     int64_t start = g_get_monotonic_time();
@@ -90,7 +89,7 @@ static void test_warnings(void)
     port_close(&port);
 }
 
-/* What the interface is called now, and last was when it has gone */
+/* The current name of the interface, or the last one after its removal */
 static void test_name(void)
 {
     AfPacketPort port;
@@ -106,7 +105,7 @@ static void test_name(void)
     port_close(&port);
 }
 
-/* What is on its way is bounded, whatever net.core.wmem_default says. */
+/* Frames in flight are bounded, regardless of net.core.wmem_default. */
 static bool set_default_sndbuf(int fd, int bytes)
 {
     const int unlocked = 0;
@@ -139,7 +138,7 @@ static void test_sndbuf(void)
     af_packet_socket_limit_sndbuf(port.state, most);
     g_assert_cmpint(socket_get_int(fd, SO_SNDBUF), <=, most);
 
-    /* What the opener has set is left alone */
+    /* A value that the opener has set is not changed */
     socket_set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, chosen);
     af_packet_socket_limit_sndbuf(port.state, 1000);
     g_assert_cmpint(socket_get_int(fd, SO_SNDBUF), ==, 2 * chosen);
@@ -152,7 +151,7 @@ int main(int argc, char **argv)
     suite_init(&argc, &argv, "/af-packet/port");
     suite_add("warnings", test_warnings);
     suite_add("name", test_name);
-    /* Takes Linux 5.14, and more than privileges in a user namespace */
+    /* Needs Linux 5.14, and privileges outside of a user namespace */
     if (suite_has_netns() && can_set_default_sndbuf()) {
         suite_add("sndbuf", test_sndbuf);
     }

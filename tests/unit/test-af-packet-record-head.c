@@ -1,15 +1,15 @@
 /*
- * Unit tests of the heads of the records that carry L2 frames
+ * Unit tests for the headers of records that carry L2 frames
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * As in test-af-packet-record, what is expected is written down byte by byte.
+ * As in test-af-packet-record, expected data is written down byte by byte.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "chardev/af-packet-record.h"
 
-/* @stated: what it says of the vnet header, if there is to be one */
+/* @stated: length of the vnet header to state in the vnet format */
 static GByteArray *head_new(uint32_t len, size_t vnet_hdr_len, uint32_t stated)
 {
     const uint8_t be[] = {
@@ -20,7 +20,7 @@ static GByteArray *head_new(uint32_t len, size_t vnet_hdr_len, uint32_t stated)
     return g_byte_array_append(g_byte_array_new(), be, vnet_hdr_len ? 8 : 4);
 }
 
-/* A head, and whether a record can start with it */
+/* A header, and whether it is valid */
 typedef struct HeadCase {
     size_t vnet_hdr_len;
     uint32_t len;
@@ -29,7 +29,7 @@ typedef struct HeadCase {
 } HeadCase;
 
 static const HeadCase head_cases[] = {
-    /* One more than the longest, and what text or random bytes amount to */
+    /* One more than the maximum, and the values of text or random bytes */
     { 0, 69633, 0, { "69633", "69632" } },
     { 0, 0x48545450, 0, { "1213486160", "69632" } },
     { 0, 0x80000000, 0, { "2147483648", "69632" } },
@@ -38,11 +38,11 @@ static const HeadCase head_cases[] = {
     { 12, 69633, 12, { "69633", "69632" } },
     { 12, 69633, 0, { "69633", "69632" } },
     { 12, UINT32_MAX, 12, { "4294967295", "69632" } },
-    /* What fits is taken */
+    /* Lengths up to the maximum are accepted */
     { 0, 69632, 0, { NULL } },
     { 10, 69632, 10, { NULL } },
     { 12, 69632, 12, { NULL } },
-    /* The length of the vnet header: the socket's, or unstated */
+    /* The length of the vnet header: the socket's, or unspecified */
     { 10, 60, 0, { NULL } },
     { 12, 60, 0, { NULL } },
     { 10, 60, 10, { NULL } },
@@ -96,7 +96,7 @@ static void do_test_head(const HeadCase *c, size_t cut)
         assert_contains(error_get_pretty(err), c->error[0]);
         assert_contains(error_get_pretty(err), c->error[1]);
         error_free(err);
-        /* Nothing of such a length was ever allocated */
+        /* The length is checked before allocating memory */
         g_assert_null(sp.partial);
     } else {
         g_assert_cmpint(ret, ==, 0);
@@ -118,7 +118,7 @@ static void test_head(void)
     }
 }
 
-/* The plain form's message has a hint about the other form. */
+/* The message for the plain format hints at the other format. */
 static void do_test_length_hint(size_t vnet_hdr_len, bool hint)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = vnet_hdr_len };
@@ -137,7 +137,7 @@ static void test_length_hint(void)
     do_test_length_hint(12, false);
 }
 
-/* A record that states 0 has its payload like any other. */
+/* A record that states 0 has a payload like any other. */
 static void test_unstated(void)
 {
     static const uint8_t stream[] = {
@@ -190,11 +190,11 @@ static void test_put_head(void)
         memcpy(expected + 10 - head_len, put_head_cases[i].head, head_len);
 
         g_assert_cmpuint(
-            af_packet_record_head_len(put_head_cases[i].vnet_hdr_len),
+            af_packet_record_hdr_len(put_head_cases[i].vnet_hdr_len),
             ==, head_len);
         g_assert_true(
-            af_packet_record_put_head(buf + 10, put_head_cases[i].len,
-                                      put_head_cases[i].vnet_hdr_len)
+            af_packet_record_put_hdr(buf + 10, put_head_cases[i].len,
+                                     put_head_cases[i].vnet_hdr_len)
             == buf + 10 - head_len);
         g_assert_cmpmem(buf, sizeof(buf), expected, sizeof(expected));
     }

@@ -1,26 +1,26 @@
 /*
- * Unit tests of the records that carry L2 frames in a byte stream
+ * Unit tests for records that carry L2 frames in a byte stream
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What is expected is written down byte by byte here: nothing of the code
- * under test, and nothing of QEMU's byte order helpers, makes it.
+ * Expected data is written down byte by byte, without the code under test and
+ * without QEMU's byte order helpers.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "chardev/af-packet-record.h"
 
-/* A stream of records as it should be, each payload of another length */
+/* The expected stream of records, with payloads of different lengths */
 typedef struct Stream {
     size_t vnet_hdr_len;
     GByteArray *bytes;
     GArray *payload_at;  /* of size_t: where in @bytes payloads start */
 } Stream;
 
-/* Nothing, one byte, short ones, one that needs two bytes of length */
+/* Empty, one byte, short ones, and one whose length needs two bytes */
 static const size_t payload_lens[] = { 14, 0, 1, 25, 0, 0, 3, 300, 60 };
 
-/* The forms of records */
+/* The formats of records */
 static const size_t vnet_hdr_lens[] = { 0, 10, 12 };
 
 /* Byte @i of payload number @n */
@@ -37,7 +37,7 @@ static void put_be32(GByteArray *bytes, uint32_t value)
     g_byte_array_append(bytes, be, sizeof(be));
 }
 
-/* Append what stands before a payload. */
+/* Append the header of a record. */
 static void put_head(GByteArray *bytes, uint32_t len, size_t vnet_hdr_len,
                      uint32_t stated)
 {
@@ -82,11 +82,11 @@ static void stream_free(Stream *s)
 }
 
 /*
- * Split @len bytes at @data, of which the next payload is number @n.  They
- * stand in a block of exactly that size, and only during the call, so that
- * a memory checker sees more than the assertions do.
+ * Split @len bytes at @data, whose next payload is number @n.  They are copied
+ * to a block of exactly this size that is freed afterwards, so that a memory
+ * checker notices invalid accesses.
  *
- * Returns: the number of the payload that has to come next.
+ * Returns: the number of the next expected payload.
  */
 static size_t split(AfPacketSplitter *sp, const uint8_t *data, size_t len,
                     size_t n)
@@ -115,7 +115,7 @@ static size_t split(AfPacketSplitter *sp, const uint8_t *data, size_t len,
     return n;
 }
 
-/* Split @s in chunks of @a and @b bytes by turns. */
+/* Split @s, fed in alternating chunks of @a and @b bytes. */
 static void split_by_turns(const Stream *s, size_t a, size_t b)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = s->vnet_hdr_len };
@@ -146,7 +146,7 @@ static void test_split_two(const void *opaque)
     stream_free(&s);
 }
 
-/* Two cuts anywhere: three pieces */
+/* Three chunks, cut anywhere */
 static void test_split_three(const void *opaque)
 {
     size_t first, second;
@@ -169,7 +169,7 @@ static void test_split_three(const void *opaque)
     stream_free(&s);
 }
 
-/* Chunks of the same two lengths by turns, one byte at a time among them */
+/* Alternating chunks of two lengths, including single bytes */
 static void test_split_chunks(const void *opaque)
 {
     Stream s;
@@ -185,7 +185,7 @@ static void test_split_chunks(const void *opaque)
     stream_free(&s);
 }
 
-/* Payloads that came in one piece are where they came in. */
+/* Payloads that arrive in one piece are not copied. */
 static void test_no_copy(const void *opaque)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
@@ -209,7 +209,7 @@ static void test_no_copy(const void *opaque)
     stream_free(&s);
 }
 
-/* The same when the head, or a part of it, came before. */
+/* Neither are they if all or part of the header came before. */
 static void test_no_copy_after_head(const void *opaque)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
@@ -231,7 +231,7 @@ static void test_no_copy_after_head(const void *opaque)
     stream_free(&s);
 }
 
-/* A record of nothing is there as soon as its head is. */
+/* An empty record is complete as soon as its header is. */
 static void test_empty(const void *opaque)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
@@ -252,7 +252,7 @@ static void test_empty(const void *opaque)
     g_assert_false(af_packet_splitter_reset(&sp));
 }
 
-/* Neither does an input of nothing do anything. */
+/* Empty input has no effect. */
 static void test_no_input(const void *opaque)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
@@ -269,7 +269,7 @@ static void test_no_input(const void *opaque)
     stream_free(&s);
 }
 
-/* The longest record there is, in chunks of @chunk bytes */
+/* A record of maximum length, in chunks of @chunk bytes */
 static void do_test_longest(size_t vnet_hdr_len, size_t chunk)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = vnet_hdr_len };
@@ -310,7 +310,7 @@ static void test_longest(const void *opaque)
     }
 }
 
-/* Wherever a record was cut off, the next byte starts one. */
+/* After a reset anywhere in a record, the next byte starts a new one. */
 static void test_reset(const void *opaque)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };
@@ -333,7 +333,7 @@ static void test_reset(const void *opaque)
     stream_free(&s);
 }
 
-/* After an error too */
+/* The same after an error */
 static void test_reset_after_error(const void *opaque)
 {
     AfPacketSplitter sp = { .vnet_hdr_len = *(const size_t *)opaque };

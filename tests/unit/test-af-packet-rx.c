@@ -1,12 +1,11 @@
 /*
- * Unit tests of receiving the frames of an AF_PACKET socket
+ * Unit tests for the receiver of frames from an AF_PACKET socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What somebody else can do to the receiver who holds a duplicate of its
- * socket, and how much memory it takes.  On real packet sockets, on loopback
- * in a network namespace of the test's own; where there is none, the tests
- * are skipped.
+ * They test interference by another process with a duplicate of the socket, and
+ * the memory usage.  They use real packet sockets, on the loopback interface in
+ * a network namespace of their own; if this is not possible, they are skipped.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -21,7 +20,7 @@
 #include "af-packet-helpers.h"
 #include "af-packet-suite.h"
 
-/* As the receiver has it */
+/* Like in the receiver */
 #define RING_SIZE (198 * 64 * KiB)
 #define SLOT_SIZE 1584
 #define QUEUE_SIZE_MAX (2 * MiB)
@@ -42,7 +41,7 @@ typedef struct Rig {
     AfPacketState *state;
     AfPacketRx *rx;
     size_t lost;          /* when it started */
-    struct tpacket2_hdr *ring; /* as whoever holds a duplicate has it */
+    struct tpacket2_hdr *ring; /* mapped by means of a duplicate */
 } Rig;
 
 static void rig_open(Rig *r)
@@ -110,14 +109,14 @@ static void rig_expect(Rig *r, int seq)
 }
 
 /*
- * A ring in which somebody else writes
+ * A ring that another process writes to
  */
 
-/* What the kernel does, with @mac the same for each frame of this test */
+/* What the kernel writes; @mac is the same for all frames of this test */
 typedef struct SlotCase {
     const char *name;
     void (*spoil)(struct tpacket2_hdr *slot);
-    bool shortened; /* it may be: the end was cut off */
+    bool shortened; /* truncation is allowed */
 } SlotCase;
 
 static void mac_0(struct tpacket2_hdr *slot)
@@ -201,7 +200,7 @@ static const SlotCase slot_cases[] = {
     { "all-ones", all_ones },
 };
 
-/* What is spoilt is told, and the next frame is as good as ever. */
+/* An invalid slot is reported, and the next frame is received. */
 static void test_slot(const void *opaque)
 {
     const SlotCase *c = opaque;
@@ -228,7 +227,7 @@ static void test_slot(const void *opaque)
     rig_free(&r);
 }
 
-/* All slots are full, of nothing: that ends, and so does stopping. */
+/* All slots are in use, with invalid data: receiving and stopping end. */
 static void test_ring_of_ones(void)
 {
     Rig r = {};
@@ -249,7 +248,7 @@ static void test_ring_of_ones(void)
     rig_free(&r);
 }
 
-/* Frames that are said to be in the queue, and are not */
+/* Slots that refer to frames in the queue that do not exist */
 static void test_ring_copy(void)
 {
     Rig r = {};
@@ -280,7 +279,7 @@ static uint32_t queued_bytes(int fd)
     return meminfo[SK_MEMINFO_RMEM_ALLOC];
 }
 
-/* Whatever net.core.rmem_max is */
+/* Regardless of net.core.rmem_max */
 static void test_queue_size(void)
 {
     Rig r = {};
@@ -296,8 +295,8 @@ static void test_queue_size(void)
 }
 
 /*
- * Have a socket with a receive buffer of @bytes that nobody has set, as where
- * net.core.rmem_default is so much.  Returns: false if that can't be had.
+ * Set the receive buffer to @bytes but mark it as not set, as if this was
+ * net.core.rmem_default.  Returns: false if this is not supported.
  */
 static bool set_default_rcvbuf(int fd, int bytes)
 {
@@ -318,7 +317,7 @@ static bool can_set_default_rcvbuf(void)
     return can;
 }
 
-/* Much waits already: some of it is taken, the rest is counted. */
+/* Of a long queue, some frames are received and the rest is counted. */
 static void test_early(void)
 {
     const int n_sent = 40000;
@@ -351,7 +350,7 @@ static void test_early(void)
 }
 
 /*
- * What is left to a network card
+ * Offloads
  */
 
 /* A vnet header and TCP, @len bytes in all */
@@ -377,7 +376,7 @@ static void put_tcp(uint8_t *buf, size_t len, uint8_t flags, uint8_t gso_type)
     ip[20 + 12] = 5 << 4;
 }
 
-/* What the kernel says of the next frame that @fd receives */
+/* Returns: the status that the kernel reports with the next frame of @fd */
 static uint32_t recv_status(int fd)
 {
     uint8_t control[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
@@ -402,7 +401,7 @@ static const struct {
     { 0, VIRTIO_NET_HDR_GSO_NONE },
 };
 
-/* It is told of each frame, be it short or long. */
+/* Offloads are reported for each frame, short or long. */
 static void test_offloads(const void *opaque)
 {
     const bool queue = GPOINTER_TO_INT(opaque);
@@ -432,7 +431,7 @@ static void test_offloads(const void *opaque)
             g_assert_cmpuint(frame.len, ==, lens[k] - 10);
             g_assert_cmpint(frame.info.csum_not_ready, ==,
                             !!offloads[i].flags);
-            /* Linux 6.3 tells of TCP */
+            /* Linux 6.3 reports TCP super-frames */
             status = recv_status(other);
             g_assert_cmpint(frame.info.gso_tcp, ==,
                             !!(status & TP_STATUS_GSO_TCP));
@@ -443,7 +442,7 @@ static void test_offloads(const void *opaque)
     rig_free(&r);
 }
 
-/* With vnet headers there is no ring, which a frame could block. */
+/* With vnet headers there is no ring, because a frame could block it. */
 static void test_vnet_hdr(void)
 {
     Rig r = { .has_vnet_hdr = true };
@@ -464,7 +463,7 @@ int main(int argc, char **argv)
     suite_add_data("offloads/queue", GINT_TO_POINTER(true), test_offloads);
     suite_add("memory/vnet-hdr", test_vnet_hdr);
     suite_add("memory/queue", test_queue_size);
-    /* Takes Linux 5.14, and more than privileges in a user namespace */
+    /* Needs Linux 5.14, and privileges outside of a user namespace */
     if (suite_has_netns() && can_set_default_rcvbuf()) {
         suite_add("memory/early", test_early);
     }

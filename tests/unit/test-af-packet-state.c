@@ -1,10 +1,10 @@
 /*
- * Unit tests of what QEMU changes in an AF_PACKET socket, and puts back
+ * Unit tests for saving and restoring the state of an AF_PACKET socket
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * On real packet sockets, on loopback in a network namespace of the test's
- * own; where there is none, the tests are skipped.
+ * They use real packet sockets, on the loopback interface in a network
+ * namespace of their own; if this is not possible, they are skipped.
  */
 #include "qemu/osdep.h"
 #include <linux/if_ether.h>
@@ -19,7 +19,7 @@
  * Options
  */
 
-/* Returns: false if the kernel does not tell. */
+/* Returns: false if the option can't be read. */
 static bool get_int(int fd, int level, int name, int *value)
 {
     socklen_t len = sizeof(*value);
@@ -39,13 +39,13 @@ static void assert_int(int fd, int level, int name, int expected)
 typedef struct Option {
     const char *name;
     int option;
-    int values[3]; /* what the opener may have set, and QEMU may set */
+    int values[3]; /* values that the opener or QEMU may set */
 } Option;
 
 static const Option options[] = {
     { "auxdata", PACKET_AUXDATA, { 0, 1, 1 } },
     { "version", PACKET_VERSION, { TPACKET_V1, TPACKET_V2, TPACKET_V3 } },
-    { "copy-thresh", PACKET_COPY_THRESH, { 0, 1, 1000 } }, /* read: 6.8 */
+    { "copy-thresh", PACKET_COPY_THRESH, { 0, 1, 1000 } }, /* readable: 6.8 */
 };
 
 static void do_test_option(const Option *o, int before, int during)
@@ -80,7 +80,7 @@ static void test_option(const void *opaque)
     }
 }
 
-/* What can't be set is told, and is not put back. */
+/* Failures are reported, and the option is not restored. */
 static void test_refused(void)
 {
     int fd = open_rx_ring();
@@ -104,7 +104,7 @@ static void do_test_buffer(int name, int other, int opener, int bytes)
     int fd = open_good(), before, lock = -1, now;
     AfPacketState *state;
 
-    /* The other buffer's state is not this one's */
+    /* The other buffer's state does not matter */
     socket_set_int(fd, SOL_SOCKET, other, 10000);
     if (opener) {
         socket_set_int(fd, SOL_SOCKET, name, opener);
@@ -145,7 +145,7 @@ static struct sock_filter nothing[] = {
     BPF_STMT(BPF_RET | BPF_K, 0),
 };
 
-/* What the opener has: frames of up to 60 bytes that have TEST_ETHERTYPE */
+/* The opener's filter: TEST_ETHERTYPE, truncated to 60 bytes */
 static struct sock_filter something[] = {
     BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TEST_ETHERTYPE, 0, 1),
@@ -162,7 +162,7 @@ static void attach(int fd, const struct sock_fprog *prog)
                                sizeof(*prog)), ==, 0);
 }
 
-/* @prog: what the socket is to have, NULL for none */
+/* @prog: the expected filter, NULL for none */
 static void assert_filter(int fd, const struct sock_fprog *prog)
 {
     struct sock_filter got[16];
@@ -220,7 +220,7 @@ static void test_filter_locked(void)
 }
 
 /*
- * Who uses it
+ * Users
  */
 
 static void assert_user(int fd, const char *expected)

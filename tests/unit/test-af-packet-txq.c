@@ -1,5 +1,5 @@
 /*
- * Unit tests of the bounded queue of frames that wait for an interface
+ * Unit tests for the bounded queue of frames that wait for an interface
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,7 +8,7 @@
 
 #define MAX_BYTES 1000
 
-/* What a frame takes besides its bytes */
+/* Memory used by a frame in addition to its bytes */
 #define OVERHEAD sizeof(AfPacketTxFrame)
 
 /* Byte @i of frame number @n */
@@ -17,7 +17,7 @@ static uint8_t frame_byte(size_t n, size_t i)
     return n * 37 + i * 5;
 }
 
-/* Push frame number @n, of @len bytes, whose memory goes right after. */
+/* Push frame number @n, of @len bytes, and free its memory. */
 static bool push(AfPacketTxq *txq, size_t n, size_t len)
 {
     g_autofree uint8_t *data = g_malloc(MAX(len, 1));
@@ -68,7 +68,7 @@ static void test_empty(void)
     assert_holds(&txq, 0, 0);
 }
 
-/* Frames leave in the order they came in, each as it was. */
+/* Frames leave unchanged, in the order in which they were pushed. */
 static void test_order(void)
 {
     static const size_t lens[] = { 14, 60, 1, 100, 0, 60, 14, 333 };
@@ -91,7 +91,7 @@ static void test_order(void)
     assert_holds(&txq, 0, 0);
 }
 
-/* Frames come and go by turns, for long: the room they took comes back. */
+/* Room is reused when frames are pushed and popped for a long time. */
 static void test_turnover(void)
 {
     AfPacketTxq txq;
@@ -114,9 +114,9 @@ static void test_turnover(void)
     assert_holds(&txq, 0, 0);
 }
 
-/* Lengths of frames in the queue, of one more, and whether it finds room */
+/* Lengths of queued frames and of another one, and whether that fits */
 typedef struct BoundCase {
-    size_t max_bytes;        /* besides the overhead of all of them */
+    size_t max_bytes;        /* in addition to the overhead of all frames */
     size_t lens[3];
     size_t len;
     bool taken;
@@ -157,12 +157,12 @@ static void do_test_bound(const BoundCase *c)
         g_assert_true(push(&txq, n_frames, c->len));
         assert_holds(&txq, n_frames + 1, n_bytes + c->len);
     } else {
-        /* What finds no room isn't even looked at, */
+        /* A frame that does not fit is not even read, */
         g_assert_false(af_packet_txq_push(&txq, NULL, c->len));
         assert_holds(&txq, n_frames, n_bytes);
     }
 
-    /* and what was there before stays. */
+    /* and the queued frames stay. */
     for (n = 0; n < n_frames; n++) {
         assert_head(&txq, n, c->lens[n]);
         af_packet_txq_pop(&txq);
@@ -183,7 +183,7 @@ static void test_bound(void)
     }
 }
 
-/* Frames of nothing take memory too. */
+/* Empty frames use memory, too. */
 static void test_overhead(void)
 {
     AfPacketTxq txq;
@@ -198,7 +198,7 @@ static void test_overhead(void)
     af_packet_txq_clear(&txq);
 }
 
-/* A shorter frame takes the room that a longer one did not find. */
+/* A shorter frame fits where a longer one did not. */
 static void test_refused_then_shorter(void)
 {
     AfPacketTxq txq;
@@ -216,7 +216,7 @@ static void test_refused_then_shorter(void)
     assert_holds(&txq, 0, 0);
 }
 
-/* A queue that was cleared is as good as new. */
+/* A cleared queue is like a new one. */
 static void test_clear(void)
 {
     AfPacketTxq txq;

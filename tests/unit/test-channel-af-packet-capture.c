@@ -11,7 +11,7 @@
 #include "qemu/sockets.h"
 #include "channel-af-packet-rig.h"
 
-/* When frames came densely, the channel is ready once more, for nothing. */
+/* After dense frames, the channel becomes ready once more, without data. */
 static void rig_end_rest(Rig *r)
 {
     g_usleep(1000);
@@ -57,7 +57,7 @@ static void test_capture_bytewise(void)
     do_test_capture(1);
 }
 
-/* A read goes on in the next vector, but not in the next record. */
+/* A read continues in the next vector, but not with the next record. */
 static void test_capture_readv(void)
 {
     g_autoptr(GByteArray) expected = g_byte_array_new();
@@ -80,7 +80,7 @@ static void test_capture_readv(void)
     rig_free(&r);
 }
 
-/* Bytes are taken from where they are, and a record is counted at its end. */
+/* Bytes are not copied, and a record is counted at its end. */
 static void test_capture_take(void)
 {
     g_autoptr(GByteArray) expected = g_byte_array_new();
@@ -107,7 +107,7 @@ static void test_capture_take(void)
     g_assert_cmpuint(rig_stats(&r).frames, ==, 1);
     g_assert_cmpuint(rig_stats(&r).bytes, ==, 60);
 
-    /* Never more than a record */
+    /* Never beyond the end of a record */
     g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 1000, &buf), ==, 64);
     g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 1000, &buf), ==,
                     QIO_CHANNEL_ERR_BLOCK);
@@ -115,8 +115,8 @@ static void test_capture_take(void)
 }
 
 /*
- * With a receive buffer of the opener's, several frames are received at once:
- * those that nobody has read make a channel readable, and can be lost.
+ * If the opener has set SO_RCVBUF, several frames are received in a batch:
+ * unread ones make the channel readable, and are counted if they are lost.
  */
 static void test_capture_batch(void)
 {
@@ -137,7 +137,7 @@ static void test_capture_batch(void)
     rig_free(&r);
 }
 
-/* What is staged, and no longer in the socket, makes a channel readable. */
+/* Data that is staged, and no longer in the socket, makes it readable. */
 static void test_capture_staged_watch(void)
 {
     const uint8_t *buf;
@@ -148,14 +148,14 @@ static void test_capture_staged_watch(void)
     g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
     g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 63, &buf), ==, 63);
     g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
-    /* Who does not ask is not told */
-    g_assert_cmpint(rig_wait(&r, G_IO_HUP, A_WHILE), ==, 0);
+    /* A watch does not report other conditions */
+    g_assert_cmpint(rig_wait(&r, G_IO_HUP, QUIET_TIME), ==, 0);
     g_assert_cmpint(qio_channel_af_packet_take(r.ioc, 63, &buf), ==, 1);
     rig_assert_idle(&r);
     rig_free(&r);
 }
 
-/* The timer that ends the channel's rests; nothing else here has such one */
+/* Find the timer that ends the channel's rests, the only timerfd here. */
 static int find_rest_timer(void)
 {
     struct itimerspec left;
@@ -167,7 +167,7 @@ static int find_rest_timer(void)
     return fd;
 }
 
-/* Have the timer expire after so long, or never if that is 0. */
+/* Set the timer to expire after this time, or never if it is 0. */
 static void set_rest_timer(int timer, time_t sec, long nsec)
 {
     const struct itimerspec rest = { .it_value = { sec, nsec } };
@@ -175,7 +175,7 @@ static void set_rest_timer(int timer, time_t sec, long nsec)
     g_assert_cmpint(timerfd_settime(timer, 0, &rest, NULL), ==, 0);
 }
 
-/* Was it set since we did? */
+/* Returns: whether the channel has set the timer since set_rest_timer(). */
 static bool rest_has_begun(int timer)
 {
     struct pollfd over = { .fd = timer, .events = POLLIN };
@@ -186,9 +186,9 @@ static bool rest_has_begun(int timer)
 }
 
 /*
- * When frames come in densely, the channel is not ready for a moment, and
- * then it is.  That 100 frames come densely takes two milliseconds without
- * interruption; the moment lasts as long as this test wants.
+ * When frames arrive densely, the channel is not ready for a moment, and then
+ * becomes ready.  100 frames count as dense within two milliseconds; the test
+ * controls how long the moment lasts.
  */
 static void test_capture_rest(void)
 {
@@ -210,7 +210,7 @@ static void test_capture_rest(void)
 
     peer_send(&r, 60, 1);
     g_assert_cmpint(poll(&readable, 1, 10000), ==, 1);
-    g_assert_cmpint(rig_wait(&r, G_IO_IN, A_WHILE), ==, 0);
+    g_assert_cmpint(rig_wait(&r, G_IO_IN, QUIET_TIME), ==, 0);
     set_rest_timer(timer, 0, 1);
     g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
     rig_expect(&r, 60, 1, 64);
@@ -247,7 +247,7 @@ static void test_capture_restart(void)
     rig_free(&r);
 }
 
-/* A filter that lets a part of a frame through: that part isn't a frame. */
+/* A frame that a filter has truncated is dropped. */
 static void test_capture_cut(void)
 {
     struct sock_filter cut = BPF_STMT(BPF_RET | BPF_K, 60);
@@ -268,7 +268,7 @@ static void test_capture_cut(void)
     rig_free(&r);
 }
 
-/* Writing to a captured interface does nothing, and that well. */
+/* Writing to a capture channel succeeds, without effect. */
 static void test_capture_write(void)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
@@ -282,7 +282,7 @@ static void test_capture_write(void)
     rig_write(&r, (const uint8_t *)"\xff\xff\xff\xff", 4, 4);
     rig_write(&r, stream->data, stream->len, stream->len);
 
-    /* Nothing went out before what somebody else sends */
+    /* No frame was sent before that of another socket */
     tx = packet_endpoint(IFNAME, 0);
     put_frame(frame, sizeof(frame), 2);
     g_assert_cmpint(send(tx, frame, sizeof(frame), 0), ==, sizeof(frame));
@@ -296,8 +296,8 @@ static void test_capture_write(void)
 }
 
 /*
- * Frames that the kernel has no room for are counted: long ones, which wait
- * in the receive buffer, and short ones, of which thousands can wait.
+ * Frames that the kernel has no room for are counted: long ones, which use the
+ * receive buffer, and short ones, of which thousands fit into the ring.
  */
 static void test_capture_kernel_drops(void)
 {
@@ -320,10 +320,10 @@ static void test_capture_kernel_drops(void)
     g_assert_cmpuint(stats.dropped_kernel, <, dropped + n_short - 8000);
     dropped = stats.dropped_kernel;
 
-    /* Reading the kernel's counter resets it: ours goes on, */
+    /* Reading the kernel's counter resets it: ours accumulates, */
     g_assert_cmpuint(rig_stats(&r).dropped_kernel, ==, dropped);
 
-    /* and has the last of them when the socket is gone */
+    /* and includes the last drops after the socket is closed */
     peer_flood(&r, 60, n_short);
     qio_channel_close(r.base, &error_abort);
     stats = rig_stats(&r);
@@ -334,9 +334,9 @@ static void test_capture_kernel_drops(void)
 }
 
 /*
- * Frames that have waited for the channel come first; long and short ones
- * come in their order.  @reserve: bytes that the opener has the kernel leave
- * free in each slot of a ring
+ * Frames that were queued before the channel was created come first; long and
+ * short ones stay in order.  @reserve: the opener's value of PACKET_RESERVE,
+ * in bytes
  */
 static void do_test_capture_early(unsigned reserve)
 {
@@ -371,7 +371,7 @@ static void test_capture_early(void)
     do_test_capture_early(0);
 }
 
-/* What is reserved leaves no room in a slot: there had better be no ring. */
+/* The reserved bytes leave no room in a slot: no ring must be used. */
 static void test_capture_reserve(void)
 {
     do_test_capture_early(100);
@@ -396,7 +396,7 @@ static void test_capture_drop_many(void)
     rig_free(&r);
 }
 
-/* Which buffers somebody has set; 0 where the kernel can't tell */
+/* Returns: SO_BUF_LOCK; 0 if the kernel does not report it */
 static int get_buf_lock(int fd)
 {
     return packet_socket_knows(SOL_SOCKET, SO_BUF_LOCK) ?
@@ -404,8 +404,8 @@ static int get_buf_lock(int fd)
 }
 
 /*
- * The receive buffer is enlarged, and there is a ring, but not if the opener
- * has set SO_RCVBUF: frames wait there then.
+ * The receive buffer is enlarged and a ring is used, unless the opener has set
+ * SO_RCVBUF: then all frames use the receive buffer.
  */
 static void test_capture_rcvbuf(void)
 {

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Frames whose checksum is left to a network card pass real interfaces, and
- * have to come out as they would on the wire, or be counted.
+ * Frames with offloaded checksums pass through real interfaces, and must be
+ * captured as they would appear on the wire, or be counted.
  *
  *                 +---------+   +-------------+
  *   records <---- | channel | --| tap or veth |---- frames with vnet headers
@@ -21,7 +21,7 @@
 #define ABOVE_MTU 3000
 #define OVERSIZE 69600    /* above the 69628 that fit a record, with headers */
 
-/* Send @f with a vnet header that says of header @h what is partial, if any. */
+/* Send @f with a vnet header that describes @h as partial, if not NULL. */
 static void send_partial(Rig *r, const Frame *f, const Header *h, int gso_type)
 {
     const struct virtio_net_hdr hdr = {
@@ -40,8 +40,8 @@ static void send_partial(Rig *r, const Frame *f, const Header *h, int gso_type)
 }
 
 /*
- * The next record is of @f.  The kernel may have completed an Internet
- * checksum, and the vnet header need not say of it then.
+ * Check that the next record is @f.  The kernel may have completed an Internet
+ * checksum; then the vnet header need not describe it.
  */
 static void expect_frame(Rig *r, const Frame *f)
 {
@@ -101,14 +101,14 @@ static void do_test_partial(const Layer *layers, size_t vnet_hdr_len,
     rig_free(&r);
 }
 
-/* The innermost header's is partial, in short frames and in long ones. */
+/* The innermost checksum is partial, in short and long frames. */
 static void test_partial(const void *opaque)
 {
     do_test_partial(opaque, 0, 2);
     do_test_partial(opaque, 0, 1800);
 }
 
-/* SCTP's can't be told by a vnet header: it is completed with that, too. */
+/* A vnet header can't describe SCTP: the checksum is completed, too. */
 static void test_sctp(void)
 {
     static const Layer layers[][LAYERS_MAX] = {
@@ -123,7 +123,7 @@ static void test_sctp(void)
     }
 }
 
-/* A guest may say of any place that there is a checksum to be completed. */
+/* A guest may declare a partial checksum at any offset. */
 static void do_test_elsewhere(const Layer *layers, bool known)
 {
     Rig r;
@@ -170,7 +170,7 @@ static void test_none(void)
     do_test_elsewhere(layers, false);
 }
 
-/* The segments of a super-frame get right checksums, whatever its own is. */
+/* A super-frame's checksum may be wrong, as its segments get their own. */
 static void test_super_frame(const void *opaque)
 {
     const bool wrong = GPOINTER_TO_INT(opaque);
@@ -194,7 +194,7 @@ static void test_super_frame(const void *opaque)
     rig_free(&r);
 }
 
-/* The MTU may change, and within a second or so that is known. */
+/* A change of the MTU is noticed within about a second. */
 static void test_mtu(void)
 {
     static const Layer layers[] = { ETH, IP4, L4_UDP, END };
@@ -221,7 +221,7 @@ static void test_mtu(void)
     rig_free(&r);
 }
 
-/* There is no record for what is longer, and a counter of its own. */
+/* Longer frames do not fit into a record, and have their own counter. */
 static void test_oversize(void)
 {
     static const Layer layers[] = { ETH, IP4_BIG, L4_TCP, END };

@@ -1,15 +1,15 @@
 /*
- * Unit tests of the channel on AF_PACKET sockets, when system calls fail
+ * Unit tests for the af-packet channel with failing system calls
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Each call that the channel makes on its socket fails with each errno: once,
- * or for good; when the channel is made, while it is at work, or when it is
- * closed.  What passes leaves it at work; what lasts ends it, once; and
- * nothing makes it spin.
+ * Each system call of the channel on its socket fails with each errno: once or
+ * permanently; when the channel is created, in use, or closed.  After a
+ * transient error, the channel works; a permanent error ends it, once; and no
+ * error makes it spin.
  *
- * The sockets are real ones, on a veth pair in a network namespace of the
- * test's own; where there is none, the tests are skipped.
+ * The tests use real sockets, on a veth pair in a network namespace of their
+ * own; if this is not possible, they are skipped.
  */
 #include "qemu/osdep.h"
 #include <linux/if_packet.h>
@@ -21,7 +21,7 @@
 
 #define ERRNO_MAX 133       /* EHWPOISON */
 #define FRAME_LEN 60
-#define CALLS_MAX 5000      /* more of them are a spin */
+#define CALLS_MAX 5000      /* more calls mean that it spins */
 
 /* When they fail */
 #define AT_START 1
@@ -34,7 +34,7 @@ typedef struct CallCase {
     const char *name;
     Call call;
     int when;
-    bool ring;              /* it is about a ring */
+    bool ring;              /* the call needs a ring */
 } CallCase;
 
 static const CallCase calls[] = {
@@ -51,7 +51,7 @@ static const CallCase calls[] = {
 };
 
 /*
- * What is said
+ * Messages
  */
 
 static int n_ends;
@@ -115,7 +115,7 @@ static void add_watch(Reader *r, GIOCondition condition, QIOChannelFunc func)
     g_source_unref(watch);
 }
 
-/* Without a ring, to set one up takes much longer than all the rest */
+/* Use a ring only if needed: setting one up takes most of the time. */
 static void reader_open(Reader *r, ChardevSocketAfPacketMode mode, bool ring)
 {
     *r = (Reader) { .mode = mode };
@@ -143,7 +143,7 @@ static void reader_connect(Reader *r)
 
     r->eof = r->hup = false;
     r->n_read = 0;
-    /* Not by qio_channel_socket_new_fd(), whose calls are not the channel's */
+    /* Avoid the system calls of qio_channel_socket_new_fd() */
     r->fd = sioc->fd = dup(r->socket);
     ioc = qio_channel_af_packet_new(sioc, r->mode, "test",
                                     &(ChardevAfPacketStats) {});
@@ -158,7 +158,7 @@ static void reader_disconnect(Reader *r)
 {
     qio_channel_close(r->ioc, &error_abort);
     object_unref(OBJECT(r->ioc));
-    /* The watches on it may still be there */
+    /* Its watches may still exist */
     while (g_source_remove_by_user_data(r)) {
         continue;
     }
@@ -173,7 +173,7 @@ static void reader_close(Reader *r)
     close(r->peer);
 }
 
-/* A frame's record in one direction or the other; it need not get through */
+/* Send or write a frame in the channel's direction; it may be lost. */
 static void offer_frame(Reader *r)
 {
     uint8_t record[4 + FRAME_LEN] = { 0, 0, 0, FRAME_LEN };
@@ -209,7 +209,7 @@ static bool has_come_through(Reader *r, uint64_t n_read)
            r->n_read > n_read;
 }
 
-/* Frames come through, in the end: the link may just have come up again. */
+/* Frames pass eventually: the link may just have come up again. */
 static void assert_works(Reader *r)
 {
     int64_t end = deadline_in(DEADLINE);
@@ -226,14 +226,14 @@ static void assert_works(Reader *r)
  * The test
  */
 
-/* Those that tell of nothing wrong, and pass */
+/* Returns: whether @err is transient */
 static bool passes(int err)
 {
     return err == EAGAIN || err == EINTR || err == ENETDOWN ||
            err == ENOMSG || err == ENOBUFS || err == ENOMEM;
 }
 
-/* With a vnet header, it tells of a frame */
+/* With vnet headers, the error may refer to a frame */
 static bool may_be_a_frame(Reader *r, int err)
 {
     int on = 0;
@@ -244,13 +244,13 @@ static bool may_be_a_frame(Reader *r, int err)
                              &len) == 0 && on;
 }
 
-/* Who hears these waits for poll(), or tries again. */
-static bool makes_no_sense(int err, int times)
+/* Errors that mean to wait for poll() or to retry, so can't be permanent. */
+static bool is_contradictory(int err, int times)
 {
     return times == FOR_GOOD && (err == EAGAIN || err == EINTR);
 }
 
-/* It may have ended, but only once, and for good: nothing is read then. */
+/* The channel may have ended, but only once, and permanently. */
 static void assert_ended_once(Reader *r)
 {
     uint64_t n_read = r->n_read;
@@ -284,7 +284,7 @@ static void do_test(Reader *r, Call call, int err, int times, int when)
     run_main_loop();
 
     if (receiving && may_be_a_frame(r, err)) {
-        /* There could be as many */
+        /* Any number of frames could cause these errors */
         g_assert_cmpint(n_ends, ==, 0);
     } else {
         g_assert_cmpint(count_calls(), <, CALLS_MAX);
@@ -312,7 +312,7 @@ static void test_errnos(Reader *r, Call call, int when)
 
     for (err = 1; err <= ERRNO_MAX; err++) {
         do_test(r, call, err, 1, when);
-        if (!makes_no_sense(err, FOR_GOOD)) {
+        if (!is_contradictory(err, FOR_GOOD)) {
             do_test(r, call, err, FOR_GOOD, when);
         }
     }

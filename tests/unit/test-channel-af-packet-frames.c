@@ -10,8 +10,8 @@
 #include "channel-af-packet-rig.h"
 
 /*
- * Send a datagram for a network card to fragment, as old guests do it.
- * @f: set to what is to be captured of it
+ * Send a datagram for the network card to fragment, like old guests do.
+ * @f: set to the expected captured frame
  */
 static void tap_send_ufo(int tap, Frame *f)
 {
@@ -59,8 +59,8 @@ static void rig_expect_bytes(Rig *r, const uint8_t *bytes, size_t len)
 }
 
 /*
- * Any kind of segmentation offload is captured without a vnet header, its
- * checksum complete, and does not keep the next frames away.
+ * Without vnet headers, frames with any segmentation offload are captured with
+ * a complete checksum, and do not block the frames that follow.
  */
 static void do_test_ufo(bool ring)
 {
@@ -102,7 +102,7 @@ static void test_ufo_queue(void)
     do_test_ufo(false);
 }
 
-/* What a vnet header can't describe is counted, and the next frame passes. */
+/* A frame that a vnet header can't describe is counted; the next one passes. */
 static void test_undescribable(void)
 {
     uint8_t expected[60], got[2 * FRAME_MAX];
@@ -116,8 +116,8 @@ static void test_undescribable(void)
     for (i = 1; i <= 5; i++) {
         tap_send_ufo(r.peer, &f);
         frame_free(&f);
-        /* Nobody reads now, so that it is the service source that learns */
-        rig_wait(&r, G_IO_HUP, A_WHILE);
+        /* Without a reader, the service source handles the error */
+        rig_wait(&r, G_IO_HUP, QUIET_TIME);
         put_frame(expected, sizeof(expected), i);
         peer_send(&r, 60, i);
         g_assert_cmpuint(rig_read_frame(&r, got), ==, 10 + 60);
@@ -129,8 +129,8 @@ static void test_undescribable(void)
 }
 
 /*
- * VLAN tags, sent in the frame.  They arrive beside it, and ETH_P_ALL is
- * needed for that: what hears one ethertype comes after the tag was lost.
+ * VLAN tags are sent in the frame, and received as metadata.  This requires
+ * ETH_P_ALL: sockets for a single ethertype get the frame without its tag.
  */
 typedef struct VlanCase {
     const char *name;
@@ -204,13 +204,13 @@ static void test_vlan(const void *opaque)
             !packet_socket_knows(SOL_PACKET, PACKET_VNET_HDR_SZ)) {
             continue;
         }
-        /* in the ring, and too long for it */
+        /* fits into a ring slot, and does not */
         do_test_vlan(opaque, vnet_hdr_lens[i], 100);
         do_test_vlan(opaque, vnet_hdr_lens[i], 1900);
     }
 }
 
-/* 10.0.0.1:1 to 10.0.0.2:2, "hi!", its checksum left to a network card */
+/* 10.0.0.1:1 to 10.0.0.2:2, "hi!", with an offloaded checksum */
 static size_t put_partial(uint8_t *frame, size_t tags_len)
 {
     static const uint8_t packet[] = {
@@ -258,7 +258,7 @@ static void do_test_partial(size_t vnet_hdr_len, size_t tags_len)
         memcpy(&hdr, got, sizeof(hdr));
     }
     if (!vnet_hdr_len || !(hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)) {
-        /* Complete, by us or by the kernel */
+        /* Completed by QEMU or by the kernel */
         field = frame + 40 + tags_len;
         field[0] = 0x62;
         field[1] = 0x69;

@@ -47,7 +47,7 @@ static void test_inject_at_once(void)
     do_test_inject(100000);
 }
 
-/* Vectors end anywhere in a record, and some are empty. */
+/* Vectors may end anywhere in a record, or be empty. */
 static void test_inject_writev(void)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
@@ -72,7 +72,7 @@ static void test_inject_writev(void)
     rig_free(&r);
 }
 
-/* Nothing is ever read, nor piles up. */
+/* Nothing can be read, and no frames accumulate. */
 static void test_inject_read(const void *opaque)
 {
     uint16_t proto = GPOINTER_TO_INT(opaque);
@@ -99,7 +99,7 @@ static void test_inject_read(const void *opaque)
     rig_free(&r);
 }
 
-/* Bad frames are dropped, and counted; the next good one passes. */
+/* Bad frames are dropped and counted; the next good one passes. */
 static const struct {
     size_t mtu;
     size_t len;
@@ -157,7 +157,7 @@ static void test_inject_bad_frames(void)
     rig_free(&r);
 }
 
-/* What can't be records ends the channel; what came before went out. */
+/* An invalid stream ends the channel; frames before that are sent. */
 typedef struct Nonsense {
     const char *name;
     uint8_t bytes[8];
@@ -198,7 +198,7 @@ static void do_test_nonsense(const Nonsense *c, size_t chunk)
     g_assert_cmpint(rig_wait(&r, G_IO_IN, DEADLINE), ==, G_IO_IN);
     rig_expect_read(&r, 0);
 
-    /* It has ended for good */
+    /* It has ended permanently */
     rig_refuse_write(&r, stream->data, 64, "");
     peer_expect(&r, 60, 1);
     g_assert_cmpint(recv(r.peer, &at, sizeof(at), MSG_DONTWAIT), ==, -1);
@@ -212,7 +212,7 @@ static void test_nonsense(const void *opaque)
     do_test_nonsense(opaque, 100000);
 }
 
-/* Half a record is nothing to a new connection, or to a new writer. */
+/* A new connection or a new writer does not continue half a record. */
 static void test_inject_half(void)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
@@ -244,7 +244,7 @@ static void test_inject_half(void)
     rig_free(&r);
 }
 
-/* The vnet form: the header goes to the kernel, its length is checked. */
+/* The vnet format: the header is passed to the kernel, its length checked. */
 static void test_inject_vnet(void)
 {
     uint8_t record[8 + 10 + 60] = { 0, 0, 0, 70, 0, 0, 0, 10 };
@@ -259,7 +259,7 @@ static void test_inject_vnet(void)
     rig_write(&r, record, sizeof(record), 11);
     peer_expect(&r, 60, 1);
 
-    /* Unstated, */
+    /* Unspecified, */
     record[7] = 0;
     rig_write(&r, record, sizeof(record), 11);
     peer_expect(&r, 60, 1);
@@ -271,7 +271,7 @@ static void test_inject_vnet(void)
     rig_write(&r, record, 8 + 23, 100);
     g_assert_cmpuint(rig_stats(&r).dropped_too_short, ==, 1);
 
-    /* and of another length */
+    /* and with another length */
     record[7] = 12;
     rig_refuse_write(&r, record, sizeof(record), "12");
     rig_expect_read(&r, 0);

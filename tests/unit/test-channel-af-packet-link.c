@@ -22,7 +22,7 @@ static const LinkCase link_cases[] = {
     { "inject-all", INJECT, ETH_P_ALL },
 };
 
-/* Bring both ends up, with a socket at the far one that has seen nothing. */
+/* Bring both ends up, with a new socket at the far end. */
 static void rig_bring_up(Rig *r)
 {
     if (r->peer) {
@@ -68,7 +68,7 @@ static void test_link_down_up(const void *opaque)
     rig_free(&r);
 }
 
-/* It was down, but that is over before the channel hears of it. */
+/* The link goes down and up before the channel notices. */
 static void test_link_flap(const void *opaque)
 {
     const LinkCase *c = opaque;
@@ -98,7 +98,7 @@ static void test_link_down_first(const void *opaque)
     rig_free(&r);
 }
 
-/* So is the far end's going down, of which the channel hears nothing. */
+/* The far end goes down, which the channel does not notice. */
 static void test_link_peer_down(const void *opaque)
 {
     const LinkCase *c = opaque;
@@ -124,8 +124,8 @@ static bool is_running(int fd)
 }
 
 /*
- * Write records until the counter at @offset goes up, which it has to within a
- * second or, as the kernel itself may take one to tell, two.
+ * Write records until the counter at @offset increases.  This must happen
+ * within two seconds, as the kernel itself may take one.
  */
 static void write_until_counted(Rig *r, size_t offset)
 {
@@ -142,7 +142,7 @@ static void write_until_counted(Rig *r, size_t offset)
     }
 }
 
-/* Frames that go nowhere are sent, but counted apart. */
+/* Without carrier, frames are sent, but counted separately. */
 static void test_no_carrier(void)
 {
     const size_t frames = offsetof(ChardevAfPacketStats, frames);
@@ -164,7 +164,7 @@ static void test_no_carrier(void)
                          before.no_carrier_frames + 1);
         g_assert_cmpuint(after.frames, ==, before.frames);
         g_assert_cmpuint(after.bytes, ==, before.bytes);
-        /* At first the kernel may have refused some */
+        /* The kernel may have refused some at first */
         g_assert_cmpuint(all_dropped(&after), ==, all_dropped(&before));
 
         veth_bring_up(IFNAME, PEER);
@@ -179,7 +179,7 @@ static void test_no_carrier(void)
     rig_free(&r);
 }
 
-/* A dormant interface has a carrier, though it is not said to be running. */
+/* A dormant interface has a carrier, although it is not "running". */
 static void test_dormant(void)
 {
     int64_t end = deadline_in(DEADLINE);
@@ -200,7 +200,7 @@ static void test_dormant(void)
     rig_free(&r);
 }
 
-/* The channel ends within two seconds, and says so for as long as it is. */
+/* The channel ends within two seconds, and stays ended. */
 static void assert_ends(Rig *r)
 {
     g_assert_cmpint(rig_wait(r, G_IO_HUP, 2 * G_TIME_SPAN_SECOND), ==,
@@ -238,7 +238,7 @@ static void test_link_delete_while_down(const void *opaque)
     rig_free(&r);
 }
 
-/* It went before anybody looked. */
+/* The interface is removed before the channel is used. */
 static void test_link_delete_first(const void *opaque)
 {
     const LinkCase *c = opaque;
@@ -252,7 +252,7 @@ static void test_link_delete_first(const void *opaque)
     rig_free(&r);
 }
 
-/* What had been received by then can be read first. */
+/* Frames that were received before can still be read. */
 static void do_test_link_delete_unread(bool notice)
 {
     Rig r;

@@ -10,10 +10,10 @@
 #include "channel-af-packet-rig.h"
 
 #define QUEUE_MAX (4 * MiB)
-/* What a frame of 1000 bytes takes */
+/* Memory used by a frame of 1000 bytes */
 #define QUEUED_BYTES (sizeof(AfPacketTxFrame) + 1000)
 
-/* @rate, @limit: see link_add_tbf().  Returns: false if there is no such. */
+/* @rate, @limit: see link_add_tbf().  Returns: false if not supported. */
 static bool init_queue(Rig *r, uint32_t rate, uint32_t limit, int sndbuf)
 {
     if (!rig_init_slow(r, rate, 2 * FRAME_MAX, limit)) {
@@ -23,7 +23,7 @@ static bool init_queue(Rig *r, uint32_t rate, uint32_t limit, int sndbuf)
     return true;
 }
 
-/* All frames arrive, and in order, though the kernel won't take them now. */
+/* All frames arrive in order, although the kernel refuses them at first. */
 static void do_test_slow(uint32_t limit, int sndbuf)
 {
     const int n = 200;
@@ -41,7 +41,7 @@ static void do_test_slow(uint32_t limit, int sndbuf)
     for (i = 0; i < n; i++) {
         rig_write_record(&r, 1000, i);
         if (i > n / 2) {
-            /* Others wait, though it could be sent at once */
+            /* Others wait, although this one could be sent at once */
             g_assert_cmpint(poll(&writable, 1, 10000), ==, 1);
         }
     }
@@ -55,7 +55,7 @@ static void do_test_slow(uint32_t limit, int sndbuf)
         rig_wait_sent(&r, i + 1);
         peer_expect(&r, 1000, i);
     }
-    /* It takes a fifth of a second, and was not by one look per second */
+    /* This takes 0.2 seconds, not one retry per second */
     g_assert_cmpint(g_get_monotonic_time(), <, end);
     stats = rig_stats(&r);
     g_assert_cmpuint(stats.bytes, ==, 1000 * n);
@@ -79,7 +79,7 @@ static void test_slow_interface(void)
     do_test_slow(3 * FRAME_MAX, MiB);
 }
 
-/* What finds no room is dropped, the newest first; all are accounted for. */
+/* New frames are dropped when the queue is full; all are accounted for. */
 static void do_test_queue_full(uint32_t limit, int sndbuf)
 {
     const uint64_t n_max = QUEUE_MAX / QUEUED_BYTES, n = n_max + 500;
@@ -102,10 +102,10 @@ static void do_test_queue_full(uint32_t limit, int sndbuf)
     g_assert_cmpuint(stats.frames + stats.queue_frames +
                      stats.dropped_queue_full, ==, n);
 
-    /* It waits without keeping the main loop busy, */
+    /* The channel waits without keeping the main loop busy, */
     rig_assert_idle(&r);
 
-    /* and what waits at the end is counted too. */
+    /* and frames queued at the end are counted, too. */
     stats = rig_stats(&r);
     waiting = stats.queue_frames;
     g_assert_cmpuint(waiting, >, 0);
@@ -124,7 +124,7 @@ static void test_queue_full(void)
     do_test_queue_full(3 * FRAME_MAX, MiB);
 }
 
-/* What the kernel will never take does not hold up the rest. */
+/* A frame that the kernel never accepts does not block the others. */
 static void test_queue_hopeless(void)
 {
     ChardevAfPacketStats stats;
@@ -149,7 +149,7 @@ static gboolean on_tick(gpointer opaque)
     return G_SOURCE_CONTINUE;
 }
 
-/* The queue goes on from where the channel is attached to last. */
+/* The queue is sent in the context that was attached last. */
 static void test_queue_attach(void)
 {
     GMainContext *context = g_main_context_new();

@@ -3,11 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A frame that is refused for good looks like one for which there is no room
- * just now, and must not hold up the others.  How fast these pass is compared
- * with a loop of send() that does what there is to do, and nothing else: after
- * ENOBUFS it waits until nothing of its own is on its way, and tries once
- * more.
+ * A frame that is always refused looks like one for which there is no room at
+ * the moment, and must not block the others.  Their throughput is compared with
+ * a minimal send() loop: after ENOBUFS, it waits until none of its frames is in
+ * flight, and tries once more.
  */
 #include "qemu/osdep.h"
 #include <linux/if_packet.h>
@@ -22,10 +21,10 @@
 
 #define N_FRAMES 1000
 #define LONG_FRAME 4000
-#define AT_ONCE (64 * KiB) /* of records, as sockets are read */
+#define AT_ONCE (64 * KiB) /* bytes per write, like the reads from a socket */
 #define ROUNDS 5
 
-/* Have a channel on the interface that is there. */
+/* Create a channel on the existing interface. */
 static void connect_injector(Rig *r, size_t vnet_hdr_len)
 {
     int fd = packet_open(IFNAME, 0);
@@ -37,7 +36,7 @@ static void connect_injector(Rig *r, size_t vnet_hdr_len)
     rig_connect(r, fd, NULL);
 }
 
-/* Write all of @stream, and let the main loop do what there is to do. */
+/* Write all of @stream, and run the main loop meanwhile. */
 static void write_stream(Rig *r, const GByteArray *stream)
 {
     size_t at, len;
@@ -49,7 +48,7 @@ static void write_stream(Rig *r, const GByteArray *stream)
     }
 }
 
-/* Run the main loop until nothing waits in the channel. */
+/* Run the main loop until the channel's queue is empty. */
 static void wait_queue_empty(Rig *r)
 {
     int64_t end = deadline_in(ROUNDS_DEADLINE);
@@ -60,26 +59,26 @@ static void wait_queue_empty(Rig *r)
 }
 
 /*
- * Frames of two lengths, the one as a rule refused
+ * Frames of two lengths, one of which is usually refused
  */
 
 typedef struct Mix {
     const char *name;
     size_t good_len;
     size_t bad_len;
-    int every;               /* how many frames have one that is bad, or 0 */
-    /* Returns: false if the kernel has no such interface. */
+    int every;               /* one in how many frames is bad, or 0 */
+    /* Returns: false if the kernel does not support the interface. */
     bool (*add)(const struct Mix *mix);
 } Mix;
 
-/* A policy of the queue: no frame of 600 bytes or more */
+/* A queue that refuses frames of 600 bytes or more */
 static bool add_bfifo(const Mix *mix)
 {
     veth_add(IFNAME, PEER);
     return link_add_bfifo(IFNAME, 600) == 0;
 }
 
-/* The other end takes less. */
+/* The MTU of the other end is smaller. */
 static bool add_peer_mtu(const Mix *mix)
 {
     veth_add(IFNAME, PEER);
@@ -87,14 +86,14 @@ static bool add_peer_mtu(const Mix *mix)
     return true;
 }
 
-/* A slow interface, with a burst that longer frames don't fit in */
+/* A slow interface, with a burst that is too small for longer frames */
 static bool add_tbf(const Mix *mix)
 {
     veth_add(IFNAME, PEER);
     return link_add_tbf(IFNAME, 4 * MiB, 600, MiB) == 0;
 }
 
-/* And one that has room for few frames, too */
+/* The same, with room for few frames */
 static bool add_short_tbf(const Mix *mix)
 {
     veth_add(IFNAME, PEER);
@@ -120,7 +119,7 @@ static bool is_bad(const Mix *mix, int i)
     return mix->every && i % mix->every == 0;
 }
 
-/* What becomes of the frames, and how long it takes */
+/* How many frames pass, and how long it takes */
 typedef struct Outcome {
     int passed;
     int refused;
@@ -136,7 +135,7 @@ static void wait_until_alone(int fd)
     } while (bytes > 0);
 }
 
-/* The loop to compare with */
+/* The reference loop */
 static Outcome send_in_loop(const Mix *mix, const uint8_t *frame)
 {
     int fd = packet_open(IFNAME, 0), i;
@@ -203,13 +202,13 @@ static void test_mix(const void *opaque)
         link_remove(IFNAME);
         return;
     }
-    /* Others use the processor, too: the best round counts. */
+    /* Other processes use the CPU, too: the best round counts. */
     for (i = 0; i < ROUNDS || (best > 2 * best_loop &&
                                g_get_monotonic_time() < end); i++) {
         Outcome loop = send_in_loop(mix, frame);
         Outcome channel = send_by_channel(mix, frame);
 
-        /* What a queue would have taken later passes. */
+        /* Frames that a queue would have accepted later pass. */
         g_assert_cmpint(channel.passed, >=, N_FRAMES - n_bad);
         g_assert_cmpint(channel.passed, >=, loop.passed);
         best = MIN(best, channel.usec);
@@ -222,8 +221,8 @@ static void test_mix(const void *opaque)
 }
 
 /*
- * The queue may have been full when it refused a frame, and empty by the time
- * that somebody looks: a frame has a second chance, at once, and no third.
+ * A queue that was full when it refused a frame may be empty when the channel
+ * checks: the frame gets exactly one more attempt, at once.
  */
 static void do_test_second_chance(int err, int times)
 {
@@ -258,7 +257,7 @@ static void test_second_chance(void)
 }
 
 /*
- * Super-frames, in tunnels and not
+ * Super-frames, with and without tunnels
  */
 
 typedef struct GsoCase {
@@ -294,7 +293,7 @@ static const GsoCase gso_cases[] = {
     { "sit", { ETH, IP4, IP6, L4_UDP }, UDP_L4, true },
 };
 
-/* A vnet header as the kernel makes it: of the innermost header */
+/* A vnet header like the kernel's: it describes the innermost header */
 static void put_vnet_hdr(uint8_t *buf, const Frame *f, uint8_t gso_type)
 {
     const Header *h = f->headers;
@@ -311,8 +310,8 @@ static void put_vnet_hdr(uint8_t *buf, const Frame *f, uint8_t gso_type)
 }
 
 /*
- * What a vnet header can't describe is dropped at once.  No interface would
- * take it, which the kernel tells as it tells of a queue that is full.
+ * A frame that a vnet header can't describe is dropped at once.  No interface
+ * would accept it, but the kernel reports the same error as for a full queue.
  */
 static void test_gso(const void *opaque)
 {
@@ -333,7 +332,7 @@ static void test_gso(const void *opaque)
     memcpy(buf + 10, f.start, frame_len(&f));
     len = 10 + frame_len(&f);
     taken = send(r.fd, buf, len, 0) == len;
-    g_test_message("the kernel says: %s", taken ? "yes" : strerror(errno));
+    g_test_message("kernel result: %s", taken ? "sent" : strerror(errno));
     g_assert_true(!taken || !c->in_tunnel);
 
     append_payload(&r, stream, buf, len);

@@ -1,11 +1,10 @@
 /*
- * Unit tests of writers that wait for room in an AF_PACKET channel
+ * Unit tests for writers that wait for room in an af-packet channel
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The socket is a real one, on a veth interface that sends slowly, in a
- * network namespace of the test's own; where there is none, the tests are
- * skipped.
+ * They use a real socket, on a slow veth interface in a network namespace of
+ * their own; if this is not possible, they are skipped.
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
@@ -66,7 +65,7 @@ static bool wait_for_room(Writer *w, int64_t usec)
     return rig_wait(&w->rig, G_IO_OUT, usec);
 }
 
-/* Write the stream in portions of @len bytes, until it is not taken. */
+/* Write the stream, @len bytes at a time, until a write would block. */
 static void write_all(Writer *w, size_t len)
 {
     while (w->written < MANY_RECORDS * RECORD_LEN) {
@@ -83,7 +82,7 @@ static void write_all(Writer *w, size_t len)
     }
 }
 
-/* Nothing is lost: the writer has to wait, after a whole record. */
+/* No frame is lost: the writer has to wait at the end of a record. */
 static void test_room(const void *opaque)
 {
     size_t len = GPOINTER_TO_SIZE(opaque);
@@ -104,7 +103,7 @@ static void test_room(const void *opaque)
     g_assert_cmpuint(stats.queue_bytes, <=, QUEUE_MAX);
     g_assert_cmpuint(stats.frames + stats.queue_frames, ==,
                      w.written / RECORD_LEN);
-    g_assert_false(wait_for_room(&w, A_WHILE));
+    g_assert_false(wait_for_room(&w, QUIET_TIME));
 
     link_change_tbf(IFNAME, FAST_RATE, 64 * FRAME_LEN, LIMIT);
     while (w.written < MANY_RECORDS * RECORD_LEN) {
@@ -119,7 +118,7 @@ static void test_room(const void *opaque)
     writer_free(&w);
 }
 
-/* The next writer has not asked for it, and may lose frames. */
+/* The next writer has not watched for room, and may lose frames. */
 static void test_next_writer(void)
 {
     ChardevAfPacketStats stats;
@@ -139,7 +138,7 @@ static void test_next_writer(void)
     writer_free(&w);
 }
 
-/* Who waits is told when the channel ends. */
+/* A writer that waits wakes up when the channel ends. */
 static void test_end(void)
 {
     Writer w;
@@ -149,7 +148,7 @@ static void test_end(void)
     }
     g_assert_true(wait_for_room(&w, DEADLINE));
     write_all(&w, 64 * KiB);
-    g_assert_false(wait_for_room(&w, A_WHILE));
+    g_assert_false(wait_for_room(&w, QUIET_TIME));
     link_remove(IFNAME);
     g_assert_true(wait_for_room(&w, DEADLINE));
     rig_refuse_write(&w.rig, w.stream, 1, "");

@@ -21,7 +21,7 @@ static void test_blocking(void)
     rig_free(&r);
 }
 
-/* After it was closed, all that is left is the counters. */
+/* After it is closed, only the counters are left. */
 static void test_closed(void)
 {
     int mode;
@@ -35,7 +35,7 @@ static void test_closed(void)
         g_assert_cmpint(fcntl(r.fd, F_GETFD), <, 0);
         g_assert_cmpint(qio_channel_close(r.base, &error_abort), ==, 0);
         rig_refuse_write(&r, "", 1, "");
-        /* The interface isn't gone */
+        /* The interface still exists */
         qio_channel_af_packet_attach(r.ioc, NULL);
         rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
         g_assert_cmpuint(rig_stats(&r).frames, ==, 1);
@@ -43,7 +43,7 @@ static void test_closed(void)
     }
 }
 
-/* A socket that lives on elsewhere gives frames as it did before. */
+/* A socket with a duplicate works as before after it was restored. */
 static void test_restored(void)
 {
     uint8_t expected[60], got[100];
@@ -76,7 +76,7 @@ static int open_netlink(void)
     return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
 }
 
-/* It hears all interfaces, but is bound to none */
+/* Receives from all interfaces, but is not bound */
 static int open_everywhere(void)
 {
     return socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
@@ -95,7 +95,7 @@ static int open_vnet(void)
     return fd;
 }
 
-/* Down is no reason to refuse it */
+/* Must be accepted although the interface is down */
 static int open_down(void)
 {
     int fd;
@@ -111,9 +111,9 @@ static int open_down(void)
 
 typedef struct CheckCase {
     const char *name;
-    int (*open)(void);       /* returns -1 where there can be none */
-    int mode;                /* which refuses it, or BOTH */
-    const char *words[WORDS_MAX]; /* of the message; none if it is accepted */
+    int (*open)(void);       /* returns -1 if not supported */
+    int mode;                /* the mode that refuses it, or BOTH */
+    const char *words[WORDS_MAX]; /* in the message; none if it is accepted */
 } CheckCase;
 
 static const CheckCase check_cases[] = {
@@ -144,7 +144,7 @@ static void do_test_check(const CheckCase *c, int mode)
     Error *err = NULL;
 
     if (fd < 0) {
-        g_test_skip("there is no such interface here");
+        g_test_skip("the interface is not supported here");
         return;
     }
     g_assert_cmpint(af_packet_socket_check(fd, mode, &err), ==, !refused);
@@ -168,7 +168,7 @@ static void test_check(const void *opaque)
     do_test_check(opaque, INJECT);
 }
 
-/* A check changes nothing: a frame is received as it would have been. */
+/* The check has no side effects: a frame is received as before. */
 static void test_check_changes_nothing(void)
 {
     const uint8_t frame[60] = { [12] = TEST_ETHERTYPE >> 8,
@@ -188,7 +188,7 @@ static void test_check_changes_nothing(void)
     link_remove(IFNAME);
 }
 
-/* The name is the present one, and gone with the interface. */
+/* The current name is returned, and NULL after the removal. */
 static void test_ifname(void)
 {
     g_autofree char *name = NULL;

@@ -1,11 +1,11 @@
 /*
- * Unit tests of the socket behind a chardev with 'af-packet-mode'
+ * Unit tests for the socket of a chardev with 'af-packet-mode'
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * It is left as it was handed over, has one user, and is called what it is
- * called now.  The sockets are on loopback, or on a veth pair, in a network
- * namespace of the test's own; where there is none, the tests are skipped.
+ * Its state is restored, it has only one user, and its current name is shown.
+ * The sockets are on the loopback interface or on a veth pair, in a network
+ * namespace of the tests' own; if this is not possible, they are skipped.
  */
 #include "qemu/osdep.h"
 #include <linux/bpf.h>
@@ -21,7 +21,7 @@
  * Chardevs
  */
 
-/* @fd goes, whatever comes of it. */
+/* Consumes @fd, even on failure. */
 static bool add_socket(const char *id, int fd, ChardevSocketAfPacketMode mode,
                        Error **errp)
 {
@@ -57,7 +57,7 @@ static const struct {
     { SOL_PACKET, PACKET_IGNORE_OUTGOING },
 };
 
-/* All that can be read of @fd, and set */
+/* Returns: the values of all readable options of @fd */
 static char *describe(int fd)
 {
     GString *text = g_string_new(NULL);
@@ -122,7 +122,7 @@ static void lock_filter(int fd)
     socket_set_int(fd, SOL_SOCKET, SO_LOCK_FILTER, 1);
 }
 
-/* What the opener has done to the socket before it is handed over */
+/* What the opener does with the socket before passing it */
 static void prepare_nothing(int fd)
 {
 }
@@ -174,7 +174,7 @@ static void prepare_reject_all_locked(int fd)
     lock_filter(fd);
 }
 
-/* Returns: false if this system does not let one have it. */
+/* Returns: false if this system does not permit it. */
 static bool attach_ebpf(int fd)
 {
     struct bpf_insn insns[] = {
@@ -235,7 +235,7 @@ static const StateCase state_cases[] = {
 
 static const StateCase ebpf_case = { "ebpf", prepare_ebpf, 0 };
 
-/* How QEMU is done with it */
+/* How QEMU stops using the socket */
 static void end_by_remove(int fd, int mode)
 {
     g_assert_true(add_socket("pkt", dup(fd), mode, &error_abort));
@@ -243,7 +243,7 @@ static void end_by_remove(int fd, int mode)
     remove_chardev("pkt");
 }
 
-/* Refused, for reasons that have nothing to do with it */
+/* The chardev is refused for unrelated reasons */
 static void end_by_refusal(int fd, int mode)
 {
     Error *err = NULL;
@@ -258,7 +258,7 @@ static void end_by_refusal(int fd, int mode)
     remove_chardev("pkt");
 }
 
-/* exit(), as when an option that comes later makes no sense */
+/* exit(), for example because a later option is invalid */
 static void end_by_exit(int fd, int mode)
 {
     int status;
@@ -300,7 +300,7 @@ static void test_state(const void *opaque)
     }
 }
 
-/* O_NONBLOCK is not set while it is in use, either: others may use it. */
+/* O_NONBLOCK is not set even while in use: duplicates share it. */
 static void test_blocking(void)
 {
     int mode, fd;
@@ -315,7 +315,7 @@ static void test_blocking(void)
 }
 
 /*
- * Filters that QEMU can't replace, and would have to
+ * Filters that QEMU would have to replace, but can't
  */
 
 static void refuse_inject(void (*prepare)(int fd), const char *const *words)
@@ -367,7 +367,7 @@ static void do_test_shared(int first, int second)
     g_assert_false(add_socket("pkt2", dup(fd), second, &err));
     assert_error(err, NULL, words);
 
-    /* It can be had when the other has gone */
+    /* It can be used after the other chardev is removed */
     remove_chardev("pkt");
     g_assert_true(add_socket("pkt2", fd, second, &error_abort));
     remove_chardev("pkt2");
@@ -381,7 +381,7 @@ static void test_shared(void)
     do_test_shared(INJECT, INJECT);
 }
 
-/* add_client, when the connection has ended by what was written */
+/* add_client, after an invalid stream has ended the connection */
 static void test_shared_add_client(void)
 {
     static const char *const words[WORDS_MAX] = { "'cap'", "duplicate" };
@@ -427,7 +427,7 @@ static void test_mux(void)
         assert_error(err, NULL, fronts[i].words);
     }
     g_assert_null(qemu_chr_find("front"));
-    /* Nobody has it as a frontend */
+    /* It has no frontend */
     remove_chardev("pkt");
 }
 
@@ -445,7 +445,7 @@ static void assert_shown(const char *expected)
     qapi_free_ChardevInfoList(list);
 }
 
-/* What an interface is called now, not when it was connected */
+/* The interface's current name, not the one at the time of connection */
 static void test_rename(void)
 {
     g_assert_cmpint(veth_create(IFNAME, PEER), ==, 0);
@@ -464,7 +464,7 @@ int main(int argc, char **argv)
     SUITE_ADD_TABLE("state", state_cases, test_state);
     suite_add("state/blocking", test_blocking);
     suite_add("filter/locked", test_filter_locked);
-    /* Takes CAP_BPF where unprivileged programs are not allowed */
+    /* Needs CAP_BPF where unprivileged programs are not allowed */
     if (suite_has_netns() && have_ebpf()) {
         suite_add_data("state/ebpf", &ebpf_case, test_state);
         suite_add("filter/ebpf", test_filter_ebpf);

@@ -3,15 +3,15 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * After many cycles there is what there was after a few.
+ * Resource usage must be the same after many cycles as after a few.
  */
 #include "qemu/osdep.h"
 #include <malloc.h>
 #include "char-socket-af-packet-rig.h"
 
 #define CYCLES 1000
-#define FIRST_CYCLES 50      /* what they leave in caches stays there */
-#define HEAP_SLACK (8 * CYCLES) /* bytes; the least malloc() takes is 32 */
+#define FIRST_CYCLES 50      /* to fill caches */
+#define HEAP_SLACK (8 * CYCLES) /* bytes; the minimum malloc() block has 32 */
 
 typedef struct Footprint {
     int fds;
@@ -19,7 +19,7 @@ typedef struct Footprint {
     int64_t heap;
 } Footprint;
 
-/* Inject on the one end of a link, capture on the other */
+/* Inject on one end of a link, capture on the other */
 typedef struct Line {
     Chardev *inject;
     Chardev *capture;
@@ -31,7 +31,7 @@ static gboolean on_tick(gpointer opaque)
     return G_SOURCE_CONTINUE;
 }
 
-/* Sources in the default context have numbers, which only grow. */
+/* IDs of sources in the default context only increase. */
 static int count_sources(void)
 {
     guint id, end = g_timeout_add(0, on_tick, NULL);
@@ -44,7 +44,7 @@ static int count_sources(void)
     return n;
 }
 
-/* Bytes that were allocated and not freed, where that can be told. */
+/* Returns: the number of allocated bytes, where this is known */
 static int64_t count_heap(void)
 {
 #if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
@@ -63,7 +63,7 @@ static Footprint footprint(void)
     };
 }
 
-/* Run @cycle many times, and check that nothing stays from one to the next. */
+/* Run @cycle many times, and check that it does not leak. */
 static void check_leaks(void (*cycle)(Line *), Line *line)
 {
     Footprint before, after;

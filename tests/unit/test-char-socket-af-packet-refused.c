@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * By which words, and that nothing stays behind.  Those that take a real
- * packet socket run in a network namespace of their own, and are skipped where
- * there is none.
+ * They check the error messages, and that no resources leak.  Tests that need a
+ * real packet socket run in a network namespace of their own; if this is not
+ * possible, they are skipped.
  */
 #include "qemu/osdep.h"
 #include "qemu/config-file.h"
@@ -16,7 +16,7 @@
 
 #define NOT_AN_FD "'af-packet-mode' option requires 'fd' address type"
 
-/* Added to all messages of chardev-add */
+/* Prefix of all messages of chardev-add */
 #define FAILED "Failed to add chardev '" ID "': "
 
 /*
@@ -25,8 +25,8 @@
 
 typedef struct OptionsCase {
     const char *name;
-    const char *options;     /* beside af-packet-mode; NULL: not that way */
-    const char *members;     /* the same, for backend_new() */
+    const char *options;     /* besides af-packet-mode; NULL: skip -chardev */
+    const char *members;     /* for backend_new(); NULL: skip chardev-add */
     bool no_fd;              /* the options have an address of another type */
     const char *exact;       /* the message, or NULL */
     const char *words[WORDS_MAX];
@@ -35,7 +35,7 @@ typedef struct OptionsCase {
 #define CONFLICT(option) \
     .words = { "'af-packet-mode' is incompatible with '" option "'" }
 
-/* Who relies on the default has never heard of it. */
+/* Users who rely on the default may not know 'server'. */
 #define CONFLICT_SERVER .words = { \
         "'af-packet-mode' is incompatible with 'server'", "false", "default" }
 
@@ -72,7 +72,7 @@ static const OptionsCase options_cases[] = {
     { "inet-ipv6", "host=::1,port=1,ipv6=on", NULL, true, NOT_AN_FD },
     { "vsock", NULL, "{ " ADDR_VSOCK " }", true, NOT_AN_FD },
 
-    /* Conflicts are told before anything about addresses and TLS, */
+    /* Conflicts are reported before errors in addresses and TLS, */
     { "unix-server", UNIX ",server=on", NULL, true, CONFLICT("server") },
     { "inet-server-default", NULL, "{ 'server': null, " ADDR_INET " }", true,
       CONFLICT_SERVER },
@@ -111,7 +111,7 @@ static void refuse_options(const char *options, const OptionsCase *c)
     g_assert_null(add_by_options(options, fd, &err));
     assert_error(err, c->exact, c->words);
     if (fd >= 0) {
-        /* It has not been looked at yet */
+        /* The fd has not been used yet */
         g_assert_true(fd_is_open(fd));
         close(fd);
     }
@@ -137,7 +137,7 @@ static void test_value(const void *opaque)
     refuse_options(c->options, c);
 }
 
-/* Who types an unknown value is told the known ones. */
+/* The error for an unknown value lists the known ones. */
 static void test_value_hint(void)
 {
     if (g_test_subprocess()) {
@@ -172,7 +172,7 @@ static void test_members(const void *opaque)
     }
 }
 
-/* Options that are off are no conflict: it is the fd that is refused. */
+/* Options that are off do not conflict: only the fd is refused. */
 static void test_off(void)
 {
     static const char *const options[] = {
@@ -218,7 +218,7 @@ static int open_listening(void)
     struct sockaddr_un sun = { .sun_family = AF_UNIX };
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    /* Autobind: an abstract name of the kernel's choice */
+    /* Autobind: the kernel chooses an abstract name */
     g_assert_cmpint(bind(fd, (struct sockaddr *)&sun, sizeof(sa_family_t)),
                     ==, 0);
     g_assert_cmpint(listen(fd, 1), ==, 0);
@@ -229,7 +229,7 @@ typedef struct FdCase {
     const char *name;
     int (*open)(void);
     int mode;                /* -1: not given */
-    bool packet;             /* it takes a network namespace */
+    bool packet;             /* needs a network namespace */
     const char *exact;
     const char *words[WORDS_MAX];
 } FdCase;
@@ -260,7 +260,7 @@ static const FdCase fd_cases[] = {
       .words = { "'af-packet-mode'", "ring", "PACKET_TX_RING" } },
 };
 
-/* Refuse the fd of @c, which goes, as that of any connection that fails. */
+/* The fd of @c is refused, and closed like after any failed connection. */
 static void refuse_fd(const FdCase *c, bool by_qmp)
 {
     g_autofree char *exact = c->exact && by_qmp ?
@@ -272,7 +272,7 @@ static void refuse_fd(const FdCase *c, bool by_qmp)
     Error *err = NULL;
 
     if (fd < 0) {
-        g_test_skip("no /dev/net/tun to make a link of another type with");
+        g_test_skip("a link of another type requires /dev/net/tun");
         return;
     }
     g_assert_null(by_qmp ? add_by_qmp(fd, c->mode, &err) :
@@ -292,7 +292,7 @@ static void test_fd_options(const void *opaque)
     refuse_fd(opaque, false);
 }
 
-/* Make a chardev in @mode whose connection has ended. */
+/* Create a chardev in @mode whose connection has ended. */
 static Chardev *add_ended(int mode)
 {
     Chardev *chr;
@@ -307,7 +307,7 @@ static Chardev *add_ended(int mode)
     return chr;
 }
 
-/* add_client of @fd is refused, and the fd stays with who gave it. */
+/* add_client of @fd is refused, and the caller still owns @fd. */
 static void refuse_client(Chardev *chr, int fd, const char *exact,
                           const char *const *words)
 {
@@ -349,7 +349,7 @@ static void test_add_client_refused(void)
     }
 }
 
-/* A socket of the right kind is taken, after others were refused too. */
+/* A suitable socket is accepted, even after others were refused. */
 static void test_add_client(void)
 {
     const char *const connected[WORDS_MAX] = { "already", "connection" };
@@ -375,7 +375,7 @@ static void test_add_client(void)
     }
 }
 
-/* Without the option a packet socket is refused, another one is taken. */
+/* Without the option, a packet socket is refused, another one accepted. */
 static void test_add_client_plain(void)
 {
     static const char *const words[WORDS_MAX] = { "AF_PACKET",
@@ -398,7 +398,7 @@ static void test_add_client_plain(void)
     assert_nothing_left(n_fds);
 }
 
-/* chardev-change that is refused leaves what was there, and at work. */
+/* A refused chardev-change leaves the old chardev in place, and working. */
 static int on_change(void *opaque)
 {
     g_assert_not_reached();
@@ -478,7 +478,7 @@ int main(int argc, char **argv)
     qemu_add_opts(&qemu_chardev_opts);
 
     if (suite_has_netns()) {
-        /* The interface lasts, and so does a descriptor: not for a test */
+        /* Keeps a descriptor open, so must not run within a test */
         close(open_tun());
     }
     suite_set_needs_netns(false);

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Those that take a real packet socket run in a network namespace of their
- * own, and are skipped where there is none.
+ * Tests that need a real packet socket run in a network namespace of their own;
+ * if this is not possible, they are skipped.
  */
 #include "qemu/osdep.h"
 #include "qemu/config-file.h"
@@ -48,7 +48,7 @@ static void test_accepted(void)
     }
 }
 
-/* Inject takes a socket that hears nothing: it is the recommended one. */
+/* Inject mode accepts sockets with protocol 0, which are recommended. */
 static void test_accepted_deaf(void)
 {
     int n_fds = count_fds(getpid()), fd = open_protocol_0();
@@ -74,7 +74,7 @@ static void test_stats_elsewhere(void)
     close(peer);
 }
 
-/* Who looks after the connection when it ends: nobody, or a frontend */
+/* Whether a frontend handles the end of the connection */
 typedef struct EndCase {
     const char *name;
     int room;                /* -1: no frontend */
@@ -87,7 +87,7 @@ static const EndCase end_cases[] = {
     { "frontend", 4096 },
 };
 
-/* End the connection of @chr in @mode, to @room. */
+/* End the connection of @chr in @mode; @room as in EndCase. */
 static void do_test_end(Chardev *chr, int mode, int room)
 {
     Frontend f;
@@ -131,7 +131,7 @@ static void test_end(const void *opaque)
     }
 }
 
-/* The number of the fd that was given may be another file's by now. */
+/* Another file may have reused the number of the fd. */
 static void do_test_fd_reused(int mode)
 {
     int n_fds = count_fds(getpid()), fd, peer, other;
@@ -180,10 +180,10 @@ static void test_fd_reused(void)
     do_test_fd_reused(INJECT);
 }
 
-/* Totals go on from one connection to the next. */
+/* Counters accumulate over connections. */
 static void test_totals(void)
 {
-    /* A frame to where nobody listens, and half of another */
+    /* A frame that nobody receives, and half of another */
     static const uint8_t record[] = {
         0, 0, 0, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0xb5,
         0, 0, 0, 14, 0, 0,
@@ -213,7 +213,7 @@ static void test_totals(void)
 
 typedef struct Remover {
     CharBackend be;
-    bool when_read;          /* or else when the connection is closed */
+    bool when_read;          /* otherwise when the connection is closed */
     int removed;
 } Remover;
 
@@ -261,7 +261,7 @@ static void remover_wait(Remover *r)
     g_assert_cmpint(r->removed, ==, 1);
 }
 
-/* What a removal happens in */
+/* The context of the removal */
 enum { REMOVE_IN_READ, REMOVE_IN_HANGUP, REMOVE_IN_WRITE };
 
 static void do_test_remove(Remover *r, Chardev *chr, int when)
@@ -316,7 +316,7 @@ static void test_remove(const void *opaque)
 
 #define RECORD_LEN (4 + 60)
 
-/* Reads so many bytes, and no more. */
+/* Reads a limited number of bytes. */
 typedef struct Reader {
     CharBackend be;
     size_t want, have;
@@ -353,7 +353,7 @@ static void reader_run(Reader *r, Chardev *chr, size_t want)
     qemu_chr_fe_deinit(&r->be, false);
 }
 
-/* The record of a frame that has @mark in it */
+/* Write the record of a frame that contains @mark. */
 static void put_record(uint8_t *record, uint8_t mark)
 {
     static const uint8_t head[] = { 0, 0, 0, 60 };
@@ -364,7 +364,7 @@ static void put_record(uint8_t *record, uint8_t mark)
     record[4 + 13] = TEST_ETHERTYPE & 0xff;
 }
 
-/* What was left of a record is dropped, and the next one is whole. */
+/* The rest of a record is dropped, and the next one is whole. */
 static void test_replaced_reader(void)
 {
     uint8_t record[RECORD_LEN];
@@ -395,7 +395,7 @@ static void test_replaced_reader(void)
     link_remove(IFNAME);
 }
 
-/* Half a record of one writer is not the start of the next one's first. */
+/* Half a record of one writer is not continued by the next one. */
 static void test_replaced_writer(void)
 {
     uint8_t record[RECORD_LEN], frame[RECORD_LEN];

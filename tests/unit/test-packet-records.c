@@ -1,5 +1,5 @@
 /*
- * Unit tests for records of packets on their way between byte streams
+ * Unit tests for the queue of packet records between two byte streams
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -26,7 +26,7 @@ static void put_word(GByteArray *stream, uint32_t word)
     g_byte_array_append(stream, (uint8_t *)&word, sizeof(word));
 }
 
-/* Append a record of @len bytes of payload that tells @seq in each. */
+/* Append a record with a payload of @len bytes, all of them @seq. */
 static void put_record(GByteArray *stream, bool vnet_hdr, size_t len,
                        uint8_t seq)
 {
@@ -38,7 +38,7 @@ static void put_record(GByteArray *stream, bool vnet_hdr, size_t len,
     memset(stream->data + stream->len - len, seq, len);
 }
 
-/* Lengths of all kinds: 0, the longest, and what is usual */
+/* Random lengths: 0, the maximum, and usual ones */
 static size_t any_len(void)
 {
     static const size_t lens[] = { 0, 1, 14, 60, 1514, 9014, NET_BUFSIZE };
@@ -59,8 +59,9 @@ static GByteArray *any_stream(bool vnet_hdr)
 
 /* --- From stream to stream --- */
 
-/* Let @in, which is a stream of records, come in. */
-static void come_in(PacketRecords *records, const uint8_t *buf, size_t len)
+/* Receive @len bytes of a stream of records. */
+static void receive_bytes(PacketRecords *records, const uint8_t *buf,
+                          size_t len)
 {
     struct iovec in = { (void *)buf, len }, whole;
 
@@ -69,8 +70,8 @@ static void come_in(PacketRecords *records, const uint8_t *buf, size_t len)
     packet_records_put_partial(records, in);
 }
 
-/* Send at most @max of the bytes that wait to @out.  Returns: how many */
-static size_t go_out(PacketRecords *records, GByteArray *out, size_t max)
+/* Send at most @max queued bytes to @out.  Returns: their number */
+static size_t send_bytes_to(PacketRecords *records, GByteArray *out, size_t max)
 {
     struct iovec waiting = packet_records_waiting(records);
     size_t len = MIN(max, waiting.iov_len);
@@ -80,7 +81,7 @@ static size_t go_out(PacketRecords *records, GByteArray *out, size_t max)
     return len;
 }
 
-/* Bytes go through unchanged, and never more than whole records of them. */
+/* Bytes pass unchanged, and only in whole records. */
 static void test_pieces(const void *opaque)
 {
     static const size_t pieces[] = { 1, 2, 3, 4, 5, 7, 8, 9, 64, 1518, 65536 };
@@ -100,9 +101,9 @@ static void test_pieces(const void *opaque)
 
         packet_records_init(&records, vnet_hdr);
         for (pos = 0; pos < stream->len; pos += pieces[i]) {
-            come_in(&records, stream->data + pos,
-                    MIN(pieces[i], stream->len - pos));
-            go_out(&records, out, SIZE_MAX);
+            receive_bytes(&records, stream->data + pos,
+                          MIN(pieces[i], stream->len - pos));
+            send_bytes_to(&records, out, SIZE_MAX);
         }
         g_assert_cmpmem(out->data, out->len, stream->data, stream->len);
         g_assert_cmpuint(records.n_records, ==, 5);
@@ -111,7 +112,7 @@ static void test_pieces(const void *opaque)
     }
 }
 
-/* A record that lacks its last byte does not go on. */
+/* A record is not forwarded before its last byte. */
 static void test_whole(const void *opaque)
 {
     bool vnet_hdr = GPOINTER_TO_INT(opaque);
@@ -122,7 +123,7 @@ static void test_whole(const void *opaque)
     put_record(stream, vnet_hdr, 60, 1);
     for (len = 0; len < stream->len; len++) {
         packet_records_init(&records, vnet_hdr);
-        come_in(&records, stream->data, len);
+        receive_bytes(&records, stream->data, len);
         g_assert_cmpuint(packet_records_waiting(&records).iov_len, ==, 0);
         g_assert_cmpuint(packet_records_drop_partial(&records), ==, len > 0);
         g_assert_false(packet_records_drop_partial(&records));
@@ -130,7 +131,7 @@ static void test_whole(const void *opaque)
     }
 }
 
-/* Whole records are told where they are. */
+/* Whole records are returned without copying. */
 static void test_in_place(const void *opaque)
 {
     bool vnet_hdr = GPOINTER_TO_INT(opaque);
@@ -144,7 +145,7 @@ static void test_in_place(const void *opaque)
     put_record(stream, vnet_hdr, 14, 3);
 
     packet_records_init(&records, vnet_hdr);
-    come_in(&records, stream->data, 10);
+    receive_bytes(&records, stream->data, 10);
     in = (struct iovec) { stream->data + 10, stream->len - 11 };
     g_assert_true(packet_records_next(&records, &in, &whole, &error_abort));
     g_assert_cmpuint(packet_records_waiting(&records).iov_len, ==, first);
@@ -156,7 +157,7 @@ static void test_in_place(const void *opaque)
 
 /* --- Ends of connections --- */
 
-/* Whoever reads @out keeps whole records only. */
+/* Drop a partial record at the end of @out, like its reader. */
 static void keep_whole(GByteArray *out, bool vnet_hdr)
 {
     size_t pos = 0, next;
@@ -171,9 +172,9 @@ static void keep_whole(GByteArray *out, bool vnet_hdr)
     g_byte_array_set_size(out, pos);
 }
 
-/* Send some of @whole from where it is, as much as finds room. */
-static void go_out_in_place(PacketRecords *records, GByteArray *out,
-                            struct iovec whole)
+/* Send part of @whole without copying, as far as there is room. */
+static void send_whole_to(PacketRecords *records, GByteArray *out,
+                          struct iovec whole)
 {
     size_t len = 0;
 
@@ -185,8 +186,8 @@ static void go_out_in_place(PacketRecords *records, GByteArray *out,
 }
 
 /*
- * Whatever the pieces are, and however often the connection behind ends, each
- * record comes out once, in order.
+ * However the stream is split, and however often the output connection ends,
+ * each record is sent once, in order.
  */
 static void test_reconnect_out(const void *opaque)
 {
@@ -203,9 +204,9 @@ static void test_reconnect_out(const void *opaque)
         in = (struct iovec) { stream->data + pos, len };
         g_assert_true(packet_records_next(&records, &in, &whole,
                                           &error_abort));
-        go_out_in_place(&records, out, whole);
+        send_whole_to(&records, out, whole);
         packet_records_put_partial(&records, in);
-        go_out(&records, out, g_test_rand_int_range(0, 100000));
+        send_bytes_to(&records, out, g_test_rand_int_range(0, 100000));
         if (g_test_rand_int_range(0, 3) == 0) {
             size_t before = out->len;
 
@@ -215,12 +216,12 @@ static void test_reconnect_out(const void *opaque)
             g_assert_false(packet_records_rewind(&records));
         }
     }
-    go_out(&records, out, SIZE_MAX);
+    send_bytes_to(&records, out, SIZE_MAX);
     g_assert_cmpmem(out->data, out->len, stream->data, stream->len);
     packet_records_destroy(&records);
 }
 
-/* Of a connection that ends within a record, all before it goes on. */
+/* If a connection ends within a record, all records before it are sent. */
 static void test_reconnect_in(const void *opaque)
 {
     bool vnet_hdr = GPOINTER_TO_INT(opaque);
@@ -231,24 +232,24 @@ static void test_reconnect_in(const void *opaque)
     put_record(stream, vnet_hdr, 60, 1);
     put_record(stream, vnet_hdr, 1514, 2);
     packet_records_init(&records, vnet_hdr);
-    come_in(&records, stream->data, stream->len - 1);
+    receive_bytes(&records, stream->data, stream->len - 1);
     g_assert_true(packet_records_drop_partial(&records));
-    come_in(&records, stream->data, stream->len);
-    go_out(&records, out, SIZE_MAX);
+    receive_bytes(&records, stream->data, stream->len);
+    send_bytes_to(&records, out, SIZE_MAX);
 
     g_byte_array_prepend(stream, stream->data, head_len(vnet_hdr) + 60);
     g_assert_cmpmem(out->data, out->len, stream->data, stream->len);
     packet_records_destroy(&records);
 }
 
-/* --- Streams that make no sense --- */
+/* --- Invalid streams --- */
 
 static const struct {
     const char *name;
     bool vnet_hdr;
     uint32_t len;
     uint32_t vnet_hdr_len;
-    const char *message;        /* NULL: it makes sense */
+    const char *message;        /* NULL: valid */
 } heads[] = {
     { "longest", false, NET_BUFSIZE, 0, NULL },
     { "too-long", false, NET_BUFSIZE + 1, 0, "record length 69633" },
@@ -261,7 +262,7 @@ static const struct {
     { "vnet/longer-than-record", true, 11, 12, "record of 11 bytes" },
 };
 
-/* @split: how many bytes of the head come in by themselves */
+/* @split: number of bytes of the header that arrive separately */
 static void check_head(int i, size_t split)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
@@ -277,14 +278,14 @@ static void check_head(int i, size_t split)
     split += head_len(heads[i].vnet_hdr) + 60;
 
     packet_records_init(&records, heads[i].vnet_hdr);
-    come_in(&records, stream->data, split);
+    receive_bytes(&records, stream->data, split);
     in = (struct iovec) { stream->data + split, stream->len - split };
     g_assert_cmpint(packet_records_next(&records, &in, &whole, &err), ==,
                     !heads[i].message);
     if (heads[i].message) {
         g_assert_nonnull(strstr(error_get_pretty(err), heads[i].message));
         error_free(err);
-        /* All before it goes on, and nothing of it stays */
+        /* All records before it are sent, and nothing of it remains */
         g_assert_false(packet_records_drop_partial(&records));
     }
     g_assert_cmpuint(whole.iov_len, ==, 0);
@@ -303,7 +304,7 @@ static void test_head(const void *opaque)
     }
 }
 
-/* Noise is either refused or goes through unchanged; nothing else happens. */
+/* Noise is either refused or passes unchanged. */
 static void test_noise(const void *opaque)
 {
     PacketRecords records;
@@ -317,7 +318,7 @@ static void test_noise(const void *opaque)
         struct iovec in = { noise, len }, whole;
 
         for (i = 0; i < len; i++) {
-            /* Small lengths make sense now and then */
+            /* Small lengths are valid from time to time */
             noise[i] = g_test_rand_int_range(0, 8) ? 0 :
                        g_test_rand_int_range(0, 256);
         }
