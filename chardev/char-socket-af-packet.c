@@ -278,6 +278,14 @@ int chr_af_packet_vnet_hdr_len(Chardev *chr)
     return s->ioc ? af_packet_socket_vnet_hdr_len(s->sioc->fd) : -1;
 }
 
+char *chr_af_packet_ifname(Chardev *chr)
+{
+    SocketChardev *s = SOCKET_CHARDEV(chr);
+
+    QEMU_LOCK_GUARD(&chr->chr_write_lock);
+    return s->ioc ? af_packet_socket_ifname(s->sioc->fd) : NULL;
+}
+
 uint64_t chr_af_packet_queue_frames(Chardev *chr)
 {
     ChardevAfPacketStats stats;

@@ -411,7 +411,8 @@ HandoverTap *handover_tap_new(const char *netdev, PacketWriter *writer,
     n = qemu_find_net_clients_except(netdev, ncs, NET_CLIENT_DRIVER_NIC,
                                      MAX_QUEUE_NUM);
     if (!n) {
-        error_setg(errp, "netdev '%s' not found", netdev);
+        error_setg(errp, "'netdev' of netdev-handover: netdev '%s' not found",
+                   netdev);
         return NULL;
     }
     tap = g_new0(HandoverTap, 1);

@@ -24,6 +24,7 @@
 #include "qemu/error-report.h"
 #include "qom/object_interfaces.h"
 #include "system/runstate.h"
+#include "takeover-check.h"
 
 #define TYPE_NETDEV_TAKEOVER "netdev-takeover"
 OBJECT_DECLARE_SIMPLE_TYPE(NetdevTakeover, NETDEV_TAKEOVER)
@@ -251,46 +252,8 @@ static void takeover_on_room(void *opaque)
  * Start and stop
  */
 
-static bool takeover_check_netdev(NetdevTakeover *s, Error **errp)
-{
-    NetClientState *nc = s->netdev ? qemu_find_netdev(s->netdev) : NULL;
-
-    if (!nc) {
-        error_setg(errp, "'netdev' of netdev-takeover: netdev '%s' not found",
-                   s->netdev ?: "");
-        return false;
-    }
-    if (nc->info->type != NET_CLIENT_DRIVER_TAP) {
-        error_setg(errp, "netdev '%s' is not of type tap: frames that a packet "
-                   "socket sends would not reach its guest", s->netdev);
-        return false;
-    }
-    return true;
-}
-
-/* outdev may be unconnected until add_client passes it a socket. */
-static bool takeover_check_outdev(NetdevTakeover *s, Error **errp)
-{
-    const int expected = sizeof(struct virtio_net_hdr);
-    int vnet_hdr_len;
-
-    if (!chr_af_packet_is_inject(s->chr_out)) {
-        error_setg(errp, "chardev '%s' can't send frames to a tap: 'outdev' of "
-                   "netdev-takeover needs a socket with "
-                   "'af-packet-mode=inject'", s->outdev);
-        return false;
-    }
-    vnet_hdr_len = chr_af_packet_vnet_hdr_len(s->chr_out);
-    if (vnet_hdr_len >= 0 && vnet_hdr_len != expected) {
-        error_setg(errp, "the packet socket of chardev '%s' has a vnet header "
-                   "of %d bytes: 'outdev' of netdev-takeover needs %d bytes "
-                   "(PACKET_VNET_HDR)", s->outdev, vnet_hdr_len, expected);
-        return false;
-    }
-    return true;
-}
-
-static bool takeover_attach(NetdevTakeover *s, Error **errp)
+static bool takeover_attach(NetdevTakeover *s, NetClientState *tap,
+                            Error **errp)
 {
     PacketWriter *w = &s->writer;
 
@@ -301,7 +264,7 @@ static bool takeover_attach(NetdevTakeover *s, Error **errp)
     }
     s->chr_out = packet_chardev_attach(&w->chr, TYPE_NETDEV_TAKEOVER, "outdev",
                                        s->outdev, errp);
-    return s->chr_out && takeover_check_outdev(s, errp);
+    return s->chr_out && takeover_check_inject(s->chr_out, tap, errp);
 }
 
 static bool takeover_hold(NetdevTakeover *s, Error **errp)
@@ -337,8 +300,9 @@ static void takeover_start(NetdevTakeover *s)
 static void netdev_takeover_complete(UserCreatable *uc, Error **errp)
 {
     NetdevTakeover *s = NETDEV_TAKEOVER(uc);
+    NetClientState *tap = takeover_check_netdev(s->netdev, errp);
 
-    if (!takeover_check_netdev(s, errp)) {
+    if (!tap) {
         return;
     }
     if (!runstate_check(RUN_STATE_INMIGRATE)) {
@@ -346,7 +310,7 @@ static void netdev_takeover_complete(UserCreatable *uc, Error **errp)
                    "-incoming, and add the object before the migration");
         return;
     }
-    if (!takeover_attach(s, errp) || !takeover_hold(s, errp)) {
+    if (!takeover_attach(s, tap, errp) || !takeover_hold(s, errp)) {
         return;
     }
     s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));

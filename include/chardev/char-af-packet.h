@@ -26,6 +26,15 @@ bool chr_af_packet_is_inject(Chardev *chr);
 int chr_af_packet_vnet_hdr_len(Chardev *chr);
 
 /**
+ * chr_af_packet_ifname:
+ * @chr: a chardev with 'af-packet-mode'
+ *
+ * Returns: the current name of the interface that its socket is bound to, or
+ * NULL if there is none.  Free with g_free().
+ */
+char *chr_af_packet_ifname(Chardev *chr);
+
+/**
  * chr_af_packet_queue_frames:
  * @chr: a chardev with 'af-packet-mode'
  *

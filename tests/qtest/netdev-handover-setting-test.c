@@ -13,9 +13,9 @@
 /* --- QEMU with objects that can be refused --- */
 
 /* Returns: a packet socket on the tap, for QEMU to inherit */
-static int open_inject(bool vnet_hdr)
+static int open_inject(const char *ifname, bool vnet_hdr)
 {
-    int fd = packet_open(SOURCE_TAP, 0);
+    int fd = packet_open(ifname, 0);
 
     if (vnet_hdr) {
         packet_set_vnet_hdr(fd);
@@ -27,9 +27,10 @@ static int open_inject(bool vnet_hdr)
 static QTestState *start(const char *more)
 {
     int fd = tap_create(SOURCE_TAP, true);
-    int inject = open_inject(true);
-    int other_inject = open_inject(true);
-    int plain = open_inject(false);
+    int inject = open_inject(SOURCE_TAP, true);
+    int other_inject = open_inject(SOURCE_TAP, true);
+    int plain = open_inject(SOURCE_TAP, false);
+    int elsewhere = open_inject("lo", true);
     QTestState *qts;
 
     g_assert_cmpint(fcntl(fd, F_SETFD, 0), ==, 0);
@@ -42,12 +43,14 @@ static QTestState *start(const char *more)
         "mux=on -chardev udp,id=udp,host=127.0.0.1,port=9 "
         "-chardev socket,id=inject,fd=%d,af-packet-mode=inject "
         "-chardev socket,id=other-inject,fd=%d,af-packet-mode=inject "
-        "-chardev socket,id=plain,fd=%d,af-packet-mode=inject %s",
-        fd, inject, other_inject, plain, more);
+        "-chardev socket,id=plain,fd=%d,af-packet-mode=inject "
+        "-chardev socket,id=elsewhere,fd=%d,af-packet-mode=inject %s",
+        fd, inject, other_inject, plain, elsewhere, more);
     close(fd);
     close(inject);
     close(other_inject);
     close(plain);
+    close(elsewhere);
     link_set_up(SOURCE_TAP, true);
     return qts;
 }
@@ -168,6 +171,10 @@ static const struct {
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'plain'",
       "chardev 'plain' has a vnet header of 0 bytes", NULL,
       "-incoming defer" },
+    { "takeover/elsewhere",
+      TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'elsewhere'",
+      "needs one that is bound to the tap of netdev 'guest', " SOURCE_TAP,
+      NULL, "-incoming defer" },
     { "takeover/second",
       TAKEOVER "'netdev': 'guest', 'indev': 'stream', 'outdev': 'inject'",
       "netdev 'guest' has a netdev-takeover already", NULL,
