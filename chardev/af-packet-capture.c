@@ -36,7 +36,7 @@ struct AfPacketCapture {
     AfPacketPace pace;
     bool stopped;
     int n_errors;            /* consecutive errors */
-    int mtu;
+    int mtu;                 /* 0 as long as it is unknown */
     int64_t mtu_until;       /* when to query the MTU again */
 
     /* the rest of the record that is being read */
@@ -49,6 +49,7 @@ static bool is_above_mtu(AfPacketCapture *cap, size_t len)
 {
     const size_t mtu_len = len - MIN(len, ETH_HLEN + TAGS_MAX_LEN);
     int64_t now;
+    int mtu;
 
     if (mtu_len <= MIN(cap->mtu, ETH_DATA_LEN)) {
         return false;
@@ -56,7 +57,9 @@ static bool is_above_mtu(AfPacketCapture *cap, size_t len)
     now = g_get_monotonic_time();
     if (now >= cap->mtu_until) {
         cap->mtu_until = now + MTU_INTERVAL;
-        cap->mtu = af_packet_socket_mtu(cap->port->fd);
+        mtu = af_packet_socket_mtu(cap->port->fd);
+        /* It fails while the interface is renamed or moved, for example */
+        cap->mtu = mtu > 0 ? mtu : cap->mtu;
     }
     return cap->mtu > 0 && mtu_len > cap->mtu;
 }

@@ -86,6 +86,7 @@ int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
             return 0;
         }
         if (!splitter_check_head(sp, errp)) {
+            sp->head_have = 0;
             return -1;
         }
     }

@@ -73,7 +73,7 @@ typedef struct AfPacketSplitter {
  * is not copied.
  *
  * Returns: 1 with a payload; 0 when @in is used up; -1 on error, after which
- * the rest of the stream must be ignored.
+ * the rest of the stream must be ignored, and @sp is ready for another.
  */
 int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
                             struct iovec *payload, Error **errp);
