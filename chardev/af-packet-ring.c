@@ -145,6 +145,9 @@ size_t af_packet_ring_stop(AfPacketRing *ring)
 {
     size_t n = 0;
 
+    if (!ring->mem) {
+        return 0;
+    }
     while (n < N_SLOTS && af_packet_ring_status(ring) & TP_STATUS_USER) {
         af_packet_ring_advance(ring);
         n++;

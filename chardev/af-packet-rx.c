@@ -313,8 +313,8 @@ size_t af_packet_rx_stop(AfPacketRx *rx)
         n++;
     }
     if (rx->ring) {
+        /* The ring is kept for its copy of the current frame */
         n += af_packet_ring_stop(rx->ring);
-        g_clear_pointer(&rx->ring, af_packet_ring_free);
     } else {
         n += batch_left(rx) + af_packet_socket_discard(rx->fd);
     }

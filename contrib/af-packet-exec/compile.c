@@ -17,6 +17,7 @@
 #include <pcap/pcap.h>
 #endif
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "compile.h"
 
@@ -36,12 +37,17 @@ enum {
 #define MAX_RESULT (1 + (BPF_MAXINSNS + 1) * sizeof(struct sock_filter))
 
 /*
- * libpcap generates code that expects the tag in the frame, but the kernel
- * strips tags from received frames before a filter runs.
+ * libpcap generates code that expects the tag in the frame, where that of a
+ * sent frame often is.  The kernel strips tags from received frames before a
+ * filter runs.
  */
-static bool mentions_vlan(const char *expression)
+static void warn_of_vlan(const char *expression)
 {
-    return g_regex_match_simple("\\bvlan\\b", expression, 0, 0);
+    if (g_regex_match_simple("\\bvlan\\b", expression, 0, 0)) {
+        warn_report("filter: 'vlan' does not match received frames, because "
+                    "the kernel strips their VLAN tags: to select one VLAN, "
+                    "use its interface (ifname=eth0.5)");
+    }
 }
 
 /*
@@ -162,12 +168,7 @@ bool compile_filter(const char *expression, GArray *program, Error **errp)
     g_autofree char *result = g_malloc(MAX_RESULT);
     size_t len;
 
-    if (mentions_vlan(expression)) {
-        error_setg(errp, "filter: 'vlan' would not match, because the kernel "
-                   "strips VLAN tags from frames: leave it out, or use the "
-                   "interface of a VLAN (ifname=eth0.5)");
-        return false;
-    }
+    warn_of_vlan(expression);
     len = run_child(expression, result, errp);
     if (!len) {
         return false;

@@ -121,6 +121,15 @@ class Frames(WithLink):
         self.assertEqual(lab.payload_of(opened.recv(2048)), b"tagged")
 
     @needs_libpcap
+    def test_filter_of_a_tag_matches_what_is_sent(self):
+        (opened,), complaints = sockets(self, "ifname=tap0,filter=vlan 5")
+        self.assertIn("strips their VLAN tags", complaints)
+        inner = lab.ETHERTYPE.to_bytes(2, "big")
+        lab.send("host0", b"\0\5" + inner + b"received", ethertype=0x8100)
+        lab.send("tap0", b"\0\5" + inner + b"sent", ethertype=0x8100)
+        self.assertEqual(lab.payload_of(opened.recv(2048))[4:], b"sent")
+
+    @needs_libpcap
     def test_long_frames_are_whole(self):
         for interface in ("tap0", "host0"):
             lab.ip(f"link set {interface} mtu 65535")

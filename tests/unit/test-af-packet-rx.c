@@ -11,6 +11,7 @@
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/sock_diag.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include "chardev/af-packet-rx.h"
 #include "qemu/bswap.h"
@@ -265,6 +266,24 @@ static void test_ring_copy(void)
     rig_free(&r);
 }
 
+/* A user may still have the last frame when another thread stops. */
+static void test_stop(void)
+{
+    uint8_t expected[FRAME_LEN];
+    AfPacketRxFrame frame;
+    Rig r = {};
+
+    rig_open(&r);
+    rig_start(&r);
+    g_assert_true(af_packet_rx_has_ring(r.rx));
+    put_frame(expected, 1);
+    rig_send(&r, 1);
+    g_assert_cmpint(af_packet_rx_next(r.rx, &frame), ==, 1);
+    af_packet_rx_stop(r.rx);
+    g_assert_cmpmem(frame.data, frame.len, expected, sizeof(expected));
+    rig_free(&r);
+}
+
 /*
  * Memory
  */
@@ -455,10 +474,15 @@ static void test_vnet_hdr(void)
 
 int main(int argc, char **argv)
 {
+#ifdef M_PERTURB
+    /* Notice the use of memory that was freed */
+    mallopt(M_PERTURB, 0xaf);
+#endif
     suite_init(&argc, &argv, "/af-packet/rx");
     SUITE_ADD_TABLE("slot", slot_cases, test_slot);
     suite_add("ring/ones", test_ring_of_ones);
     suite_add("ring/copy", test_ring_copy);
+    suite_add("ring/stop", test_stop);
     suite_add_data("offloads/ring", GINT_TO_POINTER(false), test_offloads);
     suite_add_data("offloads/queue", GINT_TO_POINTER(true), test_offloads);
     suite_add("memory/vnet-hdr", test_vnet_hdr);
