@@ -228,10 +228,13 @@ static char *get_filename(Chardev *chr)
 {
     SocketChardev *s = SOCKET_CHARDEV(chr);
 
+    if (!s->af_packet) {
+        /* Don't wait for the lock: a write that blocks may hold it for long */
+        return g_strdup(chr->filename);
+    }
     /* Against a disconnect, which may happen in another thread */
     QEMU_LOCK_GUARD(&chr->chr_write_lock);
-    return s->af_packet && s->ioc ? chr_af_packet_filename(s) :
-                                    g_strdup(chr->filename);
+    return s->ioc ? chr_af_packet_filename(s) : g_strdup(chr->filename);
 }
 
 static void chr_get_stats(SocketChardev *s, ChardevAfPacketStats *stats)

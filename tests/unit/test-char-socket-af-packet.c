@@ -8,6 +8,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/config-file.h"
+#include "qemu/lockable.h"
 #include "qemu/sockets.h"
 #include "qom/qom-qobject.h"
 #include "system/system.h"
@@ -70,6 +71,19 @@ static void test_stats_elsewhere(void)
     g_assert_nonnull(strstr(error_get_pretty(err), "'" ID "'"));
     g_assert_nonnull(strstr(error_get_pretty(err), "'af-packet-mode'"));
     error_free(err);
+    qmp_chardev_remove(ID, &error_abort);
+    close(peer);
+}
+
+/* query-chardev does not wait for a write that blocks. */
+static void test_filename_elsewhere(void)
+{
+    int peer, fd = open_unix(&peer);
+    Chardev *chr = add_by_qmp(fd, -1, &error_abort);
+
+    WITH_QEMU_LOCK_GUARD(&chr->chr_write_lock) {
+        qapi_free_ChardevInfoList(qmp_query_chardev(&error_abort));
+    }
     qmp_chardev_remove(ID, &error_abort);
     close(peer);
 }
@@ -449,5 +463,6 @@ int main(int argc, char **argv)
     suite_set_needs_netns(false);
     suite_add("fd/reused-plain", test_fd_reused_plain);
     suite_add("stats/elsewhere", test_stats_elsewhere);
+    suite_add("filename/elsewhere", test_filename_elsewhere);
     return g_test_run();
 }
