@@ -7,7 +7,6 @@ no names, only descriptors: however a demo ends, the kernel removes them and
 what is in them together with the last process.
 """
 
-import collections
 import contextlib
 import ctypes
 import fcntl
@@ -36,28 +35,16 @@ from netns import (CLONE_NEWNET, call,  # noqa: E402
                    enter_network_namespace, libc)
 
 # asm/socket.h, linux/if_packet.h, linux/if_ether.h, linux/sockios.h,
-# linux/ethtool.h, linux/netlink.h, linux/rtnetlink.h, linux/if_link.h
+# linux/ethtool.h
 SO_RCVBUFFORCE = 33
 SOL_PACKET = 263
+PACKET_STATISTICS = 6
 PACKET_VNET_HDR = 15
 PACKET_IGNORE_OUTGOING = 23
 ETH_P_ALL = 3
 SIOCETHTOOL = 0x8946
 ETHTOOL_STXCSUM = 0x17
 ETHTOOL_SGRO = 0x2c
-NETLINK_ROUTE = 0
-NLMSG_DONE = 3
-NLM_F_REQUEST = 1
-NLM_F_MULTI = 2
-NLM_F_DUMP = 0x300
-RTM_NEWLINK = 16
-RTM_DELLINK = 17
-RTM_GETLINK = 18
-RTMGRP_LINK = 1
-IFLA_IFNAME = 3
-IFLA_STATS64 = 23
-LINK_COUNTERS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes",
-                 "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
 
 
 class Trouble(Exception):
@@ -114,6 +101,21 @@ def run(argv, env=None, **keywords):
     return done.stdout
 
 
+def folder(cleanup, prefix):
+    """Make a folder that goes with the demo; return its path."""
+    return pathlib.Path(cleanup.enter_context(
+        tempfile.TemporaryDirectory(prefix=prefix)))
+
+
+def wait_until(condition, otherwise, seconds=10):
+    """Wait until a function returns something true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Trouble(f"{otherwise} after {seconds} s")
+        time.sleep(0.01)
+
+
 @contextlib.contextmanager
 def in_background(function, *arguments):
     """Run a function in a thread beside the block, and wait for its end."""
@@ -167,17 +169,21 @@ def ip(arguments):
     run(["ip", *arguments.split()])
 
 
+def bring_up(interface):
+    """Set an interface up, without IPv6, which would send frames by itself."""
+    with contextlib.suppress(Trouble):  # a kernel without IPv6
+        ip(f"link set dev {interface} addrgenmode none")
+    ip(f"link set dev {interface} up")
+
+
 def wait_for_carrier(interface):
     """Wait until the kernel has activated an interface with a carrier.
 
     It does so up to a second after the peer is up; frames that are sent before
     are lost.
     """
-    end = time.monotonic() + 10
-    while " state UP " not in run(["ip", "link", "show", interface]):
-        if time.monotonic() > end:
-            raise Trouble(f"{interface} has no carrier")
-        time.sleep(0.01)
+    wait_until(lambda: " state UP " in run(["ip", "link", "show", interface]),
+               f"{interface} has no carrier")
 
 
 def veth(here, there, namespace):
@@ -208,76 +214,6 @@ def switch(interface, what, on):
                           ctypes.addressof(value))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, SIOCETHTOOL, request)
-
-
-class LinkCounters:
-    """What the interfaces of a namespace count, also those that are gone.
-
-    The kernel tells a removed interface's last counters once, to whoever
-    listens by then.
-    """
-
-    def __init__(self, cleanup, namespace):
-        with inside(namespace):
-            self.news, self.questions = (
-                cleanup.enter_context(socket.socket(
-                    socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE))
-                for _ in range(2))
-        self.news.bind((0, RTMGRP_LINK))
-        self.news.setblocking(False)
-        self.questions.settimeout(10)
-        self.removed = collections.defaultdict(collections.Counter)
-
-    def total(self, interface):
-        """Return the counters of all interfaces that have had this name."""
-        self.hear()
-        request = struct.pack("IHHIIBxHiII", 32, RTM_GETLINK,
-                              NLM_F_REQUEST | NLM_F_DUMP, 0, 0, 0, 0, 0, 0, 0)
-        self.questions.send(request)
-        total = self.removed[interface].copy()
-        for kind, name, counters in self.receive(self.questions):
-            if kind == RTM_NEWLINK and name == interface:
-                total += counters
-        return total
-
-    def hear(self):
-        """Note the counters of interfaces that have been removed."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                for kind, name, counters in self.receive(self.news):
-                    if kind == RTM_DELLINK:
-                        self.removed[name] += counters
-
-    @staticmethod
-    def receive(netlink):
-        """Yield kind, interface and counters of a message's parts.
-
-        The reply to a dump has more than one message.
-        """
-        more = True
-        while more:
-            message = netlink.recv(1 << 20)
-            more = False
-            while message:
-                size, kind, flags = struct.unpack_from("IHH", message)
-                if kind in (RTM_NEWLINK, RTM_DELLINK):
-                    more = flags & NLM_F_MULTI
-                    yield kind, *link_counters(message[32:size])
-                elif kind == NLMSG_DONE:
-                    more = False
-                message = message[(size + 3) & ~3:]
-
-
-def link_counters(attributes):
-    """Return an interface's name and counters from its netlink attributes."""
-    found = {}
-    while attributes:
-        size, kind = struct.unpack_from("HH", attributes)
-        found[kind] = attributes[4:size]
-        attributes = attributes[(size + 3) & ~3:]
-    counts = struct.unpack_from("8Q", found[IFLA_STATS64])
-    return (found[IFLA_IFNAME].rstrip(b"\0").decode(),
-            collections.Counter(dict(zip(LINK_COUNTERS, counts))))
 
 
 def packet_socket(cleanup, vnet_hdr=False):
@@ -323,44 +259,14 @@ def inject_socket(cleanup, interface, vnet_hdr=False):
     return inject
 
 
-class Traffic:
-    """A process of traffic.c: a sender or a receiver of numbered frames.
+def packet_statistics(opened):
+    """Return how many frames came to a packet socket since the last time.
 
-    It ends by itself when this process does.
+    The second number is of those that it had no room for.
     """
-
-    def __init__(self, cleanup, program, *arguments):
-        self.process = cleanup.enter_context(subprocess.Popen(
-            [program, *map(str, arguments)], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-
-    def counters(self):
-        """Return what it has counted so far."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return self.read()
-
-    def finish(self):
-        """Let it end; return what it has counted."""
-        self.process.stdin.close()
-        return self.read()
-
-    def read(self):
-        """Return a line of counters."""
-        line = self.process.stdout.readline()
-        if not line:
-            raise Trouble(f"{shlex.join(self.process.args)} has ended")
-        counters = (word.split("=") for word in line.split())
-        return {name: int(value) for name, value in counters}
-
-
-def build_traffic(cleanup):
-    """Compile traffic.c; return the program's path."""
-    folder = cleanup.enter_context(tempfile.TemporaryDirectory())
-    program = os.path.join(folder, "traffic")
-    run(["gcc", "-O2", "-Wall", "-Werror", "-o", program,
-         str(REPOSITORY / "demo/traffic.c")])
-    return program
+    packets, drops = struct.unpack(
+        "II", opened.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+    return packets, drops
 
 
 def ping(address):
@@ -378,12 +284,13 @@ def ping(address):
 # ---- QEMU's command line, in lines of shell text
 
 COMMON_OPTIONS = "-nodefaults -no-user-config -display none -sandbox on"
+NO_CAPABILITIES = "--no-new-privs --inh-caps=-all --bounding-set=-all"
 
 
-def chardev(name, packet_socket, mode):
-    """Return the option for a chardev on a packet socket."""
-    return (f"-chardev socket,id={name},fd={packet_socket.fileno()},"
-            f"af-packet-mode={mode}")
+def chardev(name, opened, mode=None):
+    """Return the option for a chardev on a socket, with a mode a packet one."""
+    return (f"-chardev socket,id={name},fd={opened.fileno()}"
+            + (f",af-packet-mode={mode}" if mode else ""))
 
 
 def netdev_pair(one, other):
@@ -404,23 +311,13 @@ def redirect(netdev, source, sink, vnet_hdr=False):
             f"{redirector},netdev={netdev},id={netdev}-out,outdev={sink}"]
 
 
-def setpriv(privileged):
-    """Return how QEMU is started: to end with the demo.
-
-    Unless privileged, it has no capability.
-    """
-    start = "setpriv --pdeathsig=KILL"
-    if not privileged:
-        start += " --no-new-privs --inh-caps=-all --bounding-set=-all"
-    return start
-
-
 # ---- QEMU's process
 
 class Qemu:
     """A QEMU process, and its monitor on a socket pair.
 
-    What is printed is what is run; quiet prints nothing.
+    Unless privileged, it has no capability.  What is printed is what is run;
+    quiet prints nothing.
     """
 
     def __init__(self, cleanup, options, sockets, privileged, quiet=False):
@@ -431,7 +328,9 @@ class Qemu:
         self.monitor, theirs = map(cleanup.enter_context, socket.socketpair())
         self.received = b""
         self.events = []
-        lines = [setpriv(privileged), shlex.quote(QEMU), *options,
+        lines = ["setpriv --pdeathsig=KILL",
+                 *([] if privileged else [NO_CAPABILITIES]),
+                 shlex.quote(QEMU), *options,
                  f"-chardev socket,id=qmp,fd={theirs.fileno()} "
                  "-mon chardev=qmp,mode=control"]
         if not quiet:

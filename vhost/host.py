@@ -9,6 +9,7 @@ import struct
 import tempfile
 
 import lab
+from lab import bring_up
 
 # An emulated processor is slower by this: leave it time
 IS_EMULATED = "QEMU TCG" in pathlib.Path("/proc/cpuinfo").read_text()
@@ -83,9 +84,3 @@ def device_number(macvtap):
                     "mount -t sysfs sysfs /sys\n"
                     f"cat /sys/class/net/{macvtap}/tap*/dev"])
     return os.makedev(*map(int, told.split(":")))
-
-
-def bring_up(name):
-    """Set an interface up, without IPv6, which would send frames by itself."""
-    lab.ip(f"link set dev {name} addrgenmode none")
-    lab.ip(f"link set dev {name} up")
