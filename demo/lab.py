@@ -194,6 +194,18 @@ def veth(here, there, namespace):
         ip(f"link set dev {there} up")
 
 
+def add_host(cleanup, interface, address, mac=None):
+    """Make a namespace behind an interface, up at both ends; return it."""
+    host = new_namespace(cleanup)
+    veth(interface, "eth0", host)
+    ip(f"link set {interface} up")
+    with inside(host):
+        if mac:
+            ip(f"link set eth0 address {mac}")
+        ip(f"address add {address}/24 dev eth0")
+    return host
+
+
 def checksums_in_software(interface):
     """Let an interface send only complete frames: checksummed, not over MTU.
 

@@ -12,7 +12,6 @@ import pathlib
 import re
 import shlex
 import struct
-import time
 
 import initramfs
 import lab
@@ -30,6 +29,11 @@ for module in $(busybox cat /modules/order); do
     busybox insmod /modules/$module
 done
 """
+NETWORK = """
+busybox ip address add {}/24 dev eth0
+busybox ip link set eth0 up
+"""
+STAY = "busybox sleep 1000000\n"
 
 # linux/if_tun.h
 TUNSETIFF = 0x400454ca
@@ -49,6 +53,12 @@ def find_kernel():
     raise lab.Trouble("no vmlinuz-*-cloud-amd64 in "
                       f"{' or '.join(map(str, KERNELS))}: name one in the "
                       "environment variable KERNEL")
+
+
+def init(address, *commands):
+    """Return what a guest runs: it has an address, then these commands."""
+    return (LOAD_DRIVERS + NETWORK.format(address)
+            + "".join(f"{command}\n" for command in commands) + STAY).encode()
 
 
 def numbers(path):
@@ -74,15 +84,22 @@ def make_initramfs(folder, kernel, files):
 
 def open_tap(cleanup, interface):
     """Make a tap; return it as a file."""
+    tap = open_queue(cleanup, interface)
+    lab.ip(f"link set dev {interface} up")
+    return tap
+
+
+def open_queue(cleanup, interface, flags=0):
+    """Open a queue of a tap, as a file; the first one makes the tap."""
     try:
-        tap = cleanup.enter_context(open("/dev/net/tun", "r+b", buffering=0))
+        queue = cleanup.enter_context(open("/dev/net/tun", "r+b", buffering=0))
     except OSError as error:
         raise lab.Trouble(f"{error}: load the module tun, or run as root"
                           ) from error
-    fcntl.ioctl(tap, TUNSETIFF, struct.pack(
-        "16sH22x", interface.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
-    lab.ip(f"link set dev {interface} up")
-    return tap
+    fcntl.ioctl(queue, TUNSETIFF, struct.pack(
+        "16sH22x", interface.encode(),
+        IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags))
+    return queue
 
 
 def boot_options(kernel, initrd, console, megabytes):
@@ -97,14 +114,19 @@ def boot_options(kernel, initrd, console, megabytes):
         "-serial chardev:console"]
 
 
+def tap_options(folder, console, tap, init_program):
+    """Return QEMU's options for a guest on a tap, with that init."""
+    kernel = find_kernel()
+    initrd = make_initramfs(folder, kernel, {"init": init_program})
+    return [*boot_options(kernel, initrd, console, megabytes=256),
+            f"-netdev tap,id=guest,fd={tap.fileno()}",
+            "-device virtio-net-pci,netdev=guest,romfile="]
+
+
 def wait_for(qemu, console, text):
     """Wait until the guest has written a text to its console."""
-    deadline = time.monotonic() + BOOT_SECONDS
-    while text not in read(console):
-        if time.monotonic() > deadline:
-            raise lab.Trouble(f"no guest after {BOOT_SECONDS} s")
-        qemu.command("query-status")
-        time.sleep(0.2)
+    lab.wait_until(lambda: qemu.command("query-status") and
+                   text in read(console), "no guest", BOOT_SECONDS)
 
 
 def read(path):

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import tempfile
 import textwrap
-import time
 
 import lab
 
@@ -37,13 +36,6 @@ def text(name):
         raise lab.Trouble(f"{PAGE} has no block {name}")
     block = textwrap.dedent(match[1]).strip()
     return block if IS_ROOT else block.replace("--user nobody ", "")
-
-
-def work_folder(cleanup, prefix):
-    """Make a folder in which the user whom QEMU becomes may write, too."""
-    folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix=prefix))
-    os.chmod(folder, 0o1777)
-    return pathlib.Path(folder)
 
 
 @functools.cache
@@ -106,7 +98,7 @@ class Running:
     def wait_until(self, condition, otherwise):
         """Wait until a function returns something true."""
         try:
-            wait_until(self.still_runs_and(condition), otherwise)
+            lab.wait_until(self.still_runs_and(condition), otherwise, SECONDS)
         except lab.Trouble as trouble:
             raise lab.Trouble(f"{self.name}: {trouble}\n"
                               f"{self.printed()}") from trouble
@@ -147,15 +139,6 @@ def children(pid):
         path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
         return [int(child) for child in path.read_text().split()]
     return []
-
-
-def wait_until(condition, otherwise):
-    """Wait until a function returns something true."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise lab.Trouble(f"{otherwise} after {SECONDS} s")
-        time.sleep(0.05)
 
 
 def is_listening(namespace, port):

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest has on its host: a tap or a macvtap, and vhost-net."""
 
-import fcntl
 import os
 import pathlib
 import stat
-import struct
 import tempfile
 
 import lab
+import linux_guest
 from lab import bring_up
 
 # An emulated processor is slower by this: leave it time
@@ -16,12 +15,9 @@ IS_EMULATED = "QEMU TCG" in pathlib.Path("/proc/cpuinfo").read_text()
 SLOWNESS = 5 if IS_EMULATED else 1
 
 VHOST = "/dev/vhost-net"
-TUN = "/dev/net/tun"
 
 # linux/if_tun.h
-TUNSETIFF = 0x400454ca
-IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = (
-    0x0002, 0x1000, 0x4000, 0x0100)
+IFF_MULTI_QUEUE = 0x0100
 
 
 def has_vhost():
@@ -40,19 +36,9 @@ def open_tap(cleanup, name, pairs=1, mtu=1500):
 
     Its queues are long enough for what comes while a guest is stopped.
     """
-    flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
-    if pairs > 1:
-        flags |= IFF_MULTI_QUEUE
-    files = []
-    for _ in range(pairs):
-        try:
-            file = open(TUN, "r+b", buffering=0)
-        except OSError as error:
-            raise lab.Trouble(f"{error}: load the module tun, or run as root"
-                              ) from error
-        files.append(cleanup.enter_context(file))
-        fcntl.ioctl(file, TUNSETIFF,
-                    struct.pack("16sH22x", name.encode(), flags))
+    flags = IFF_MULTI_QUEUE if pairs > 1 else 0
+    files = [linux_guest.open_queue(cleanup, name, flags)
+             for _ in range(pairs)]
     lab.ip(f"link set dev {name} txqueuelen 10000 mtu {mtu}")
     bring_up(name)
     return files
