@@ -101,6 +101,14 @@ def run(argv, env=None, **keywords):
     return done.stdout
 
 
+def start(cleanup, argv, stdin=subprocess.DEVNULL, **keywords):
+    """Start a program that ends with the demo; return its process."""
+    process = cleanup.enter_context(subprocess.Popen(
+        ["setpriv", "--pdeathsig=KILL", *argv], stdin=stdin, **keywords))
+    cleanup.callback(process.kill)
+    return process
+
+
 def folder(cleanup, prefix):
     """Make a folder that goes with the demo; return its path."""
     return pathlib.Path(cleanup.enter_context(

@@ -31,13 +31,12 @@ class Traffic:
 
     def __init__(self, cleanup, *words):
         sockets = [word for word in words if isinstance(word, socket.socket)]
-        self.process = cleanup.enter_context(subprocess.Popen(
-            ["setpriv", "--pdeathsig=KILL", program(), "pass",
-             *(str(word.fileno() if word in sockets else word)
-               for word in words)],
+        self.process = lab.start(
+            cleanup, [program(), "pass",
+                      *(str(word.fileno() if word in sockets else word)
+                        for word in words)],
             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            pass_fds=[opened.fileno() for opened in sockets]))
-        cleanup.callback(self.process.kill)
+            pass_fds=[opened.fileno() for opened in sockets])
         self.line()
 
     def go(self):

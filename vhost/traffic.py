@@ -6,9 +6,9 @@ import mmap
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 
+import arrivals
 import lab
 import numbered
 
@@ -22,13 +22,10 @@ class Sender:
         file = os.memfd_create("counters")
         os.ftruncate(file, mmap.PAGESIZE)
         self.counters = memoryview(mmap.mmap(file, mmap.PAGESIZE)).cast("Q")
-        self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig=KILL", sys.executable, "-B", str(PROGRAM),
-             interface, str(rate), str(file)],
-            stdin=subprocess.DEVNULL, pass_fds=[file])
+        self.process = lab.start(
+            cleanup, [sys.executable, "-B", str(PROGRAM), interface, str(rate),
+                      str(file)], pass_fds=[file])
         os.close(file)
-        cleanup.callback(self.process.wait)
-        cleanup.callback(self.process.kill)
         guest.on_received = self.acknowledge
 
     def acknowledge(self, count):
@@ -65,21 +62,6 @@ def judge(sent, arrived):
         whole = [number for number in numbers if number is not None]
         damaged += len(numbers) - len(whole)
         counts.update(whole)
-        blocks += count_blocks(whole)
+        blocks += arrivals.disorder(whole)[1]
     lost = [number for number in range(sent) if number not in counts]
     return Verdict(lost, sum(counts.values()) - len(counts), blocks, damaged)
-
-
-def count_blocks(numbers):
-    """Return how many stretches would be in order if only they were sorted.
-
-    Of a number that is there twice, the first one counts.
-    """
-    order = list(dict.fromkeys(numbers))
-    rank = {number: place for place, number in enumerate(sorted(order))}
-    blocks, highest, within = 0, -1, False
-    for place, number in enumerate(order):
-        highest = max(highest, rank[number])
-        blocks += highest > place and not within
-        within = highest > place
-    return blocks
