@@ -151,7 +151,7 @@ class Run:
 
         Where it reads the generator's frames itself, it has its CPU.
         """
-        cpus = FIRST_CPU if isinstance(source, Capture) else CPUS
+        cpus = FIRST_CPU if source.is_read_by_qemu else CPUS
         ends = [end for end in (source, sink) if end.chardev]
         joints = self.relay_object() if by_object else self.filters(len(ends))
         options = ["-machine none -nodefaults -no-user-config -display none",
@@ -191,10 +191,23 @@ class Run:
         return self.cpu_time() - self.before
 
 
+class End:
+    """An end of a path through QEMU, with a chardev or without."""
+
+    chardev = None
+    readers = ()        # what is empty when nothing is on its way to this end
+    is_read_by_qemu = False     # the generator's frames
+
+    def go(self):
+        """Start what is not QEMU, where there is such."""
+
+
 # ---- where QEMU's records come from
 
-class Capture:
+class Capture(End):
     """A capture chardev."""
+
+    is_read_by_qemu = True
 
     def __init__(self, run):
         self.socket = run.inlet(long_queue=False)
@@ -204,9 +217,6 @@ class Capture:
     def feeder(self, run, readers):
         """Return what sends frames as fast as they are read."""
         return run.bursts(self.reader, *readers)
-
-    def go(self):
-        """Nothing has to be started."""
 
     def taken(self, qemu, expected):
         """Return how many frames QEMU took.
@@ -221,8 +231,10 @@ class Capture:
             return packets - drops
 
 
-class RelayCapture:
+class RelayCapture(Capture):
     """A relay that captures, and the chardev that it writes to."""
+
+    is_read_by_qemu = False
 
     def __init__(self, run):
         self.reader = run.inlet()
@@ -232,16 +244,12 @@ class RelayCapture:
                                          ["records", theirs])
         self.go = self.relay.go
 
-    def feeder(self, run, readers):
-        """Return what sends frames as fast as they are read."""
-        return run.bursts(self.reader, *readers)
-
     def taken(self, _, __):
         """Return how many frames the relay wrote, and QEMU read."""
         return self.relay.passed()
 
 
-class UnixSource:
+class UnixSource(End):
     """A chardev that somebody writes records to."""
 
     def __init__(self, run):
@@ -254,30 +262,21 @@ class UnixSource:
         return run.helper(OTHER_CPUS, ["bursts"], ["records", self.theirs],
                           self.reader, *readers)
 
-    def go(self):
-        """Nothing has to be started."""
-
 
 # ---- where they go
 
-class Null:
+class Null(End):
     """Nowhere: behind the first filter nobody is interested."""
 
-    chardev = None
-    readers = ()
-
-    def __init__(self, run):
+    def __init__(self, _):
         pass
-
-    def go(self):
-        """Nothing has to be started."""
 
     def delivered(self, source, qemu, expected):
         """Return how many frames came this far."""
         return source.taken(qemu, expected)
 
 
-class UnixSink:
+class UnixSink(End):
     """A chardev that somebody reads records from."""
 
     def __init__(self, run):
@@ -292,18 +291,13 @@ class UnixSink:
         return self.sink.passed()
 
 
-class Inject:
+class Inject(End):
     """An inject chardev."""
-
-    readers = ()
 
     def __init__(self, run):
         self.socket = run.outlet("inj0")
         self.chardev = lab.chardev("sink", self.socket, "inject")
         self.arrived, self.before = run.arrived, run.arrived()
-
-    def go(self):
-        """Nothing has to be started."""
 
     def delivered(self, _, __, expected):
         """Return how many frames came out at the other end."""

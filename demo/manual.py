@@ -87,9 +87,13 @@ class Running:
         self.wait_until(self.is_qemu_there, "there is no QEMU")
 
     def is_qemu_there(self):
-        """Tell whether QEMU has been executed, so that its sockets are open."""
-        return any(name.startswith("qemu-system")
-                   for name in programs(self.process.pid))
+        """Tell whether QEMU waits for events, with all that it was told to make.
+
+        What a packet socket received before is gone when QEMU makes its ring.
+        """
+        return any(read(pid, "comm").startswith("qemu-system") and
+                   "poll" in read(pid, "wchan")
+                   for pid in family(self.process.pid))
 
     def printed(self):
         """Return what was printed until now."""
@@ -123,25 +127,18 @@ def end_as_one(process):
     process.wait(10)
 
 
-def programs(pid):
-    """Return the names of a process and of all below it."""
-    names = []
-    with contextlib.suppress(OSError):
-        names.append(pathlib.Path(f"/proc/{pid}/comm").read_text())
-        for child in children(pid):
-            names += programs(child)
-    return names
+def family(pid):
+    """Return the numbers of a process and of all below it."""
+    return [pid, *(one for child in children(pid) for one in family(child))]
 
 
 def children(pid):
     """Return the numbers of a process's children."""
+    return [int(child) for child in read(pid, f"task/{pid}/children").split()]
+
+
+def read(pid, name):
+    """Return a file of a process in /proc; nothing if that has ended."""
     with contextlib.suppress(OSError):
-        path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
-        return [int(child) for child in path.read_text().split()]
-    return []
-
-
-def is_listening(namespace, port):
-    """Tell whether a program in a namespace listens at a TCP port."""
-    with lab.inside(namespace):
-        return lab.run(["ss", "-Hltn", f"sport = :{port}"]) != ""
+        return pathlib.Path(f"/proc/{pid}/{name}").read_text()
+    return ""

@@ -18,7 +18,7 @@ def program():
     """Compile traffic/; return the program's path.  Guests can run it, too."""
     path = f"{FOLDER.name}/traffic"
     sources = (lab.REPOSITORY / "traffic").glob("*.c")
-    lab.run([os.environ.get("CC", "gcc"), "-O2", "-flto", "-static", "-Wall",
+    lab.run([os.environ.get("CC", "gcc"), "-O2", "-static", "-Wall",
              "-Werror", "-D_GNU_SOURCE", "-o", path, *map(str, sources)])
     return path
 
