@@ -87,7 +87,7 @@ class Running:
         self.wait_until(self.is_qemu_there, "there is no QEMU")
 
     def is_qemu_there(self):
-        """Tell whether QEMU waits for events, with all that it was told to make.
+        """Tell whether QEMU waits for events: all that it is to make is there.
 
         What a packet socket received before is gone when QEMU makes its ring.
         """

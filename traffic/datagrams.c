@@ -179,8 +179,8 @@ int cmd_datagrams(char **words)
 }
 
 /*
- * ADDRESS: a paced TCP stream; print how many bytes, and the longest time in ms
- * in which the other side acknowledged nothing
+ * ADDRESS: a paced TCP stream; print how many bytes, and the longest time in
+ * ms in which the other side acknowledged nothing
  */
 int cmd_stream(char **words)
 {

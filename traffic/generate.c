@@ -106,6 +106,9 @@ static bool pass_bursts(void)
 
 static void open_sealed(int unused)
 {
+    if (is_gso(pass.size) || pass.extra[0] < ETH_ZLEN) {
+        wrong("sealed: frames have 60 to 1514 bytes");
+    }
     open_frames(1);
     pass.passed = pass.extra[1];
 }

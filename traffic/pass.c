@@ -133,6 +133,9 @@ int cmd_pass(char **words)
     pass.size = number();
     pass.count = number();
     pass.extra = parse_extras();
+    if (pass.size < ETH_ZLEN || pass.size > FRAME_MAX - VNET_LEN) {
+        wrong("pass: SIZE is from 60 to 69622");
+    }
     source->open(from);
     sink->open(to);
     start();

@@ -1,5 +1,5 @@
 /*
- * A stream of records, as QEMU's filters read and write it: a source and a sink
+ * A stream of records, as QEMU's filters have it: a source and a sink
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
