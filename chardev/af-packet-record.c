@@ -81,14 +81,12 @@ int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
     size_t head_len = af_packet_record_hdr_len(sp->vnet_hdr_len);
     size_t len;
 
-    if (sp->head_have < head_len) {
-        if (!splitter_gather(sp->head, &sp->head_have, head_len, in)) {
-            return 0;
-        }
-        if (!splitter_check_head(sp, errp)) {
-            sp->head_have = 0;
-            return -1;
-        }
+    if (sp->head_have < head_len &&
+        !splitter_gather(sp->head, &sp->head_have, head_len, in)) {
+        return 0;
+    }
+    if (!splitter_check_head(sp, errp)) {
+        return -1;
     }
 
     len = splitter_head_word(sp, 0);

@@ -72,8 +72,8 @@ typedef struct AfPacketSplitter {
  * Take the next payload from the stream.  A payload that is contiguous in @in
  * is not copied.
  *
- * Returns: 1 with a payload; 0 when @in is used up; -1 on error, after which
- * the rest of the stream must be ignored, and @sp is ready for another.
+ * Returns: 1 with a payload; 0 when @in is used up; -1 on error, and from then
+ * on, because the rest of the stream must be ignored.
  */
 int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
                             struct iovec *payload, Error **errp);

@@ -345,6 +345,9 @@ static void test_reset_after_error(const void *opaque)
     in = (struct iovec) { head->data, head->len };
     g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload, NULL), ==,
                     -1);
+    in = (struct iovec) { head->data, head->len };
+    g_assert_cmpint(af_packet_splitter_next(&sp, &in, &payload, NULL), ==,
+                    -1);
     g_assert_true(af_packet_splitter_reset(&sp));
 
     stream_init(&s, sp.vnet_hdr_len, payload_lens, ARRAY_SIZE(payload_lens));
