@@ -5,8 +5,10 @@ A path is named after its two ends.  "capture" and "inject" are chardevs with
 af-packet-mode, "unix" is a chardev on a unix socket that a test program feeds
 or reads, "relay" one with a relay process between it and a packet socket, and
 "null" is nowhere: behind the filter nobody is interested.  Two filters join the
-chardevs, or QEMU's packet-relay where a name ends with ".object".  The other
-names are those of bare loops on a packet socket.
+chardevs, or QEMU's packet-relay where a name ends with ".object".  "recvmmsg-",
+"ring-" and "-sendmmsg" are relays without QEMU between a unix socket and a packet
+socket, as somebody writes them who cares: in batches.  The other names are those
+of bare loops on a packet socket.
 """
 
 import collections
@@ -159,7 +161,8 @@ class Run:
         with placed(cpus), \
                 contextlib.redirect_stdout(io.StringIO()) as log:
             qemu = lab.Qemu(self.cleanup, options,
-                            [end.socket for end in ends], privileged=True)
+                            [end.socket for end in ends if end.socket],
+                            privileged=True)
         (OUTPUT / "qemu-command").write_text(log.getvalue())
         self.measured.append(qemu.process.pid)
         return qemu
@@ -291,6 +294,13 @@ class UnixSink(End):
         return self.sink.passed()
 
 
+class DevNull(Null):
+    """A chardev that discards what it is given."""
+
+    chardev = "-chardev file,id=sink,path=/dev/null"
+    socket = None
+
+
 class Inject(End):
     """An inject chardev."""
 
@@ -342,6 +352,33 @@ def bare_sender(run):
     return settle(lambda: run.arrived() - before, sent), sent
 
 
+def capturing_relay(source):
+    """Return the path of a relay without QEMU from a packet socket."""
+    def path(run):
+        inlet = run.inlet()
+        ours, theirs = run.stream()
+        relay = run.measured_helper(FIRST_CPU, [source, inlet],
+                                    ["records", ours])
+        reader = run.helper(OTHER_CPUS, ["records", theirs], ["check"])
+        feeder = run.bursts(inlet, theirs)
+        run.go(relay, reader, feeder)
+        sent = feeder.passed()
+        return reader.passed(), sent
+    return path
+
+
+def injecting_relay(run):
+    """The path of a relay without QEMU to a packet socket."""
+    before = run.arrived()
+    ours, theirs = run.stream()
+    relay = run.measured_helper(CPUS, ["records", ours],
+                                ["sendmmsg", run.outlet("inj0")])
+    feeder = run.helper(OTHER_CPUS, ["bursts"], ["records", theirs], ours)
+    run.go(relay, feeder)
+    sent = feeder.passed()
+    return settle(lambda: run.arrived() - before, sent), sent
+
+
 def through_qemu(make_source, make_sink, by_object=False):
     """Return the path through QEMU from a source to a sink."""
     def path(run):
@@ -360,6 +397,9 @@ PATHS = {
     "tpacket-v2": bare_reader("ring2"),
     "tpacket-v3": bare_reader("ring3"),
     "send": bare_sender,
+    "recvmmsg-unix": capturing_relay("recvmmsg"),
+    "ring-unix": capturing_relay("ring2"),
+    "unix-sendmmsg": injecting_relay,
     "relay-null": through_qemu(RelayCapture, Null),
     "relay-unix": through_qemu(RelayCapture, UnixSink),
     "unix-relay": through_qemu(UnixSource, RelayInject),
@@ -368,6 +408,7 @@ PATHS = {
     "capture-unix": through_qemu(Capture, UnixSink),
     "unix-inject": through_qemu(UnixSource, Inject),
     "capture-inject": through_qemu(Capture, Inject),
+    "capture-null.object": through_qemu(Capture, DevNull, True),
     "capture-unix.object": through_qemu(Capture, UnixSink, True),
     "unix-inject.object": through_qemu(UnixSource, Inject, True),
     "capture-inject.object": through_qemu(Capture, Inject, True),

@@ -10,10 +10,13 @@ from paths import CPUS, OUTPUT
 
 Target = collections.namedtuple("Target", "path reference most")
 TARGETS = [
-    Target("capture-null", "recv", {"64": 1.0, "1514": 1.0}),
-    Target("capture-unix", "recv", {"64": 2.0, "1514": 2.0}),
-    Target("unix-inject", "send", {"64": 1.3, "1514": 1.6}),
+    Target("capture-null", "recv", {"64": 0.5, "1514": 0.5}),
     Target("capture-null", "relay-null", {"64": 0.35, "1514": 0.35}),
+    Target("capture-null.object", "recvmmsg", {"64": 1.2, "1514": 1.2}),
+    Target("capture-unix.object", "recvmmsg-unix", {"64": 0.8, "1514": 0.8}),
+    Target("capture-unix.object", "ring-unix", {"64": 0.8, "1514": 0.8}),
+    Target("unix-inject.object", "unix-sendmmsg", {"64": 0.9, "1514": 0.9}),
+    Target("unix-inject.object", "send", {"64": 1.15, "1514": 1.3}),
 ]
 
 
@@ -55,7 +58,7 @@ def ratios(sizes, samples):
             if ours and theirs:
                 values = [a.cost / b.cost for a, b in zip(ours, theirs)]
                 lines.append(
-                    f"{target.path + ' / ' + target.reference:28} {size:>5}  "
+                    f"{target.path + ' / ' + target.reference:35} {size:>5}  "
                     + verdict(values, target.most.get(size), "{:.2f}"))
     return lines
 

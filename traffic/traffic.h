@@ -92,6 +92,7 @@ extern const End steady, bursts, sealed, pings;         /* generate.c */
 extern const End recv1, recvmmsg1, listening;           /* receive.c */
 extern const End ring2, ring3;                          /* ring.c */
 extern const End record_source, record_sink;            /* records.c */
+extern const End send1, sendmmsg1;                      /* send.c */
 
 void pass_frame(const uint8_t *payload, size_t len);
 void pass_flush(void);
