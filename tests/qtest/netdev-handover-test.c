@@ -28,7 +28,7 @@ static bool is_completed(Rig *r)
 /* All frames arrive in order: the guest is announced only after them. */
 static void test_completed(const void *return_path)
 {
-    const uint32_t n = 80;
+    const uint32_t n = BACKLOG_END + 16;
     Rig r;
 
     rig_start_behind(&r);
@@ -74,12 +74,12 @@ static void test_groups(void)
     wait_for_migration_complete(r.source.qts);
     stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
-    network_send_group(SOURCE_TAP, BACKLOG_END, 65);
+    network_send_group(SOURCE_TAP, BACKLOG_END, BACKLOG_END + 1);
     stream_expect_group(&r, BACKLOG_END);
     stream_answer(&r);
-    network_send_group(SOURCE_TAP, 65, 67);
-    network_send(SOURCE_TAP, 67, 70);
-    stream_expect(&r, 67, 70);
+    network_send_group(SOURCE_TAP, BACKLOG_END + 1, BACKLOG_END + 3);
+    network_send(SOURCE_TAP, BACKLOG_END + 3, BACKLOG_END + 6);
+    stream_expect(&r, BACKLOG_END + 3, BACKLOG_END + 6);
     g_assert_cmpuint(get_stat(&r.source, "dropped-group"), ==, 2);
     rig_stop(&r);
 }
@@ -94,9 +94,10 @@ static void test_own(void)
     wait_for_migration_complete(r.source.qts);
     stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
-    network_send_as(SOURCE_TAP, BACKLOG_END, 70, group_mac, guest_mac);
-    network_send(SOURCE_TAP, 70, 80);
-    stream_expect(&r, 70, 80);
+    network_send_as(SOURCE_TAP, BACKLOG_END, BACKLOG_END + 6, group_mac,
+                    guest_mac);
+    network_send(SOURCE_TAP, BACKLOG_END + 6, BACKLOG_END + 16);
+    stream_expect(&r, BACKLOG_END + 6, BACKLOG_END + 16);
     g_assert_cmpuint(get_stat(&r.source, "dropped-own"), ==, 6);
     rig_stop(&r);
 }
@@ -119,11 +120,11 @@ static void test_link_down(const void *name)
     stream_expect(&r, ROOM, BACKLOG_END);
     stream_expect_end(&r);
     set_link(&r.source, name, false);
-    network_send(SOURCE_TAP, BACKLOG_END, 70);
+    network_send(SOURCE_TAP, BACKLOG_END, BACKLOG_END + 6);
     wait_stat(&r.source, "dropped-link-down", 6);
     set_link(&r.source, name, true);
-    network_send(SOURCE_TAP, 70, 80);
-    stream_expect(&r, 70, 80);
+    network_send(SOURCE_TAP, BACKLOG_END + 6, BACKLOG_END + 16);
+    stream_expect(&r, BACKLOG_END + 6, BACKLOG_END + 16);
     rig_stop(&r);
 }
 
@@ -209,12 +210,12 @@ static void test_cancelled(void)
     migrate_set_capability(r.source.qts, "pause-before-switchover", true);
     rig_migrate(&r);
     wait_for_migration_status(r.source.qts, "pre-switchover", NULL);
-    network_send(SOURCE_TAP, BACKLOG_END, 96);
+    network_send(SOURCE_TAP, BACKLOG_END, BACKLOG_END + 32);
     stream_expect_nothing(&r);
     migrate_cancel(r.source.qts);
     qtest_qmp_eventwait(r.source.qts, "RESUME");
     guest_kick(&r.guest);
-    guest_expect(&r.guest, &r.source, 96);
+    guest_expect(&r.guest, &r.source, BACKLOG_END + 32);
     stream_expect_nothing(&r);
     g_assert_false(get_state(&r.source, "started"));
 
@@ -232,11 +233,11 @@ static void test_stopped(void)
 
     rig_start_behind(&r);
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'stop' }");
-    network_send(SOURCE_TAP, BACKLOG_END, 96);
+    network_send(SOURCE_TAP, BACKLOG_END, BACKLOG_END + 32);
     stream_expect_nothing(&r);
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'cont' }");
     guest_kick(&r.guest);
-    guest_expect(&r.guest, &r.source, 96);
+    guest_expect(&r.guest, &r.source, BACKLOG_END + 32);
     stream_expect_nothing(&r);
     rig_stop(&r);
 }
@@ -341,9 +342,9 @@ static void test_late(void)
     guest_expect(&r.guest, &r.source, ROOM);
     rig_migrate(&r);
     wait_for_migration_complete(r.source.qts);
-    network_send(SOURCE_TAP, BACKLOG_END, 80);
+    network_send(SOURCE_TAP, BACKLOG_END, BACKLOG_END + 16);
     rig_add_source(&r);
-    stream_expect(&r, ROOM, 80);
+    stream_expect(&r, ROOM, BACKLOG_END + 16);
     stream_expect_end(&r);
     rig_stop(&r);
 }
@@ -392,9 +393,9 @@ static void test_continued(void)
     stream_expect_end(&r);
     qtest_qmp_assert_success(r.source.qts, "{ 'execute': 'cont' }");
     g_assert_false(get_state(&r.source, "started"));
-    network_send(SOURCE_TAP, BACKLOG_END, 70);
+    network_send(SOURCE_TAP, BACKLOG_END, BACKLOG_END + 6);
     guest_kick(&r.guest);
-    guest_expect(&r.guest, &r.source, 70);
+    guest_expect(&r.guest, &r.source, BACKLOG_END + 6);
     stream_expect_nothing(&r);
     rig_stop(&r);
 }

@@ -31,9 +31,9 @@ static void test_timeout(void)
     guest_expect(&r.guest, &r.destination, BACKLOG_END);
 
     /* Later frames still pass, and no further event is emitted */
-    stream_send(&r, BACKLOG_END, 70);
+    stream_send(&r, BACKLOG_END, BACKLOG_END + 6);
     stream_send_end(&r);
-    guest_expect(&r.guest, &r.destination, 70);
+    guest_expect(&r.guest, &r.destination, BACKLOG_END + 6);
     rig_stop(&r);
 }
 
