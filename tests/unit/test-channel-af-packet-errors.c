@@ -16,11 +16,13 @@
 #include "monitor/monitor.h"
 #include "qemu/error-report.h"
 #include "qemu/sockets.h"
+#include "standard-headers/linux/virtio_net.h"
 #include "af-packet-failing-calls.h"
 #include "channel-af-packet-rig.h"
 
 #define ERRNO_MAX 133       /* EHWPOISON */
 #define FRAME_LEN 60
+#define ABOVE_MTU 3000
 #define CALLS_MAX 5000      /* more calls mean that it spins */
 
 /* When they fail */
@@ -337,9 +339,35 @@ static void test_call(const void *opaque)
     link_remove(IFNAME);
 }
 
+/* A query of the MTU that fails is repeated. */
+static void test_mtu(void)
+{
+    static uint8_t frame[sizeof(struct virtio_net_hdr) + ABOVE_MTU];
+    static uint8_t buf[ABOVE_MTU];
+    const int64_t end = deadline_in(DEADLINE);
+    Rig r;
+    int fd = rig_open_tap(&r, 0);
+
+    if (fd < 0) {
+        return;
+    }
+    rig_connect(&r, fd, NULL);
+    fail_calls(CALL_IOCTL, ENODEV, FOR_GOOD);
+    do {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_assert_cmpint(write(r.peer, frame, sizeof(frame)), ==,
+                        sizeof(frame));
+        rig_read(&r, buf, sizeof(uint32_t), sizeof(uint32_t));
+        rig_read(&r, buf, ABOVE_MTU, SIZE_MAX);
+        fail_calls(CALL_NONE, 0, 0);
+    } while (!rig_stats(&r).gso_frames);
+    rig_free(&r);
+}
+
 int main(int argc, char **argv)
 {
     suite_init(&argc, &argv, "/channel-af-packet");
     SUITE_ADD_TABLE("errors", calls, test_call);
+    suite_add("mtu", test_mtu);
     return g_test_run();
 }
