@@ -19,7 +19,8 @@ def program():
     path = f"{FOLDER.name}/traffic"
     sources = (lab.REPOSITORY / "traffic").glob("*.c")
     lab.run([os.environ.get("CC", "gcc"), "-O2", "-static", "-Wall",
-             "-Werror", "-D_GNU_SOURCE", "-o", path, *map(str, sources)])
+             "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o", path,
+             *map(str, sources)])
     return path
 
 

@@ -126,7 +126,7 @@ static void read_streams(void)
     fail("accept");
 }
 
-int cmd_record(char **unused)
+int cmd_record(char **words UNUSED)
 {
     struct pollfd fds[] = {
         { .fd = open_inet(SOCK_DGRAM, NULL, DATAGRAM_PORT), .events = POLLIN },

@@ -37,7 +37,7 @@ static void pass_next(Frame *frame)
 
 /* ---- as fast as the sink takes them, or so many a second */
 
-static void open_steady(int unused)
+static void open_steady(int fd UNUSED)
 {
     open_frames(1);
 }
@@ -54,7 +54,7 @@ static bool pass_steady(void)
 
 /* ---- one burst, then the next when the path has nothing more to read */
 
-static void open_bursts(int unused)
+static void open_bursts(int fd UNUSED)
 {
     uint64_t n = BURST_BYTES / pass.size;
 
@@ -104,7 +104,7 @@ static bool pass_bursts(void)
 
 /* ---- of all lengths between two, from a number on, while it is asked */
 
-static void open_sealed(int unused)
+static void open_sealed(int fd UNUSED)
 {
     if (is_gso(pass.size) || pass.extra[0] < ETH_ZLEN) {
         wrong("sealed: frames have 60 to 1514 bytes");
@@ -138,7 +138,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void open_pings(int unused)
+static void open_pings(int fd UNUSED)
 {
     open_frames(1);
     times = allocate(pass.count * sizeof(*times));
@@ -169,7 +169,7 @@ static bool pass_ping(void)
     return true;
 }
 
-const End steady = { "steady", false, open_steady, pass_steady };
-const End bursts = { "bursts", false, open_bursts, pass_bursts };
-const End sealed = { "sealed", false, open_sealed, pass_sealed };
-const End pings = { "pings", false, open_pings, pass_ping };
+const End steady = { "steady", false, open_steady, .pass = pass_steady };
+const End bursts = { "bursts", false, open_bursts, .pass = pass_bursts };
+const End sealed = { "sealed", false, open_sealed, .pass = pass_sealed };
+const End pings = { "pings", false, open_pings, .pass = pass_ping };

@@ -17,7 +17,7 @@ Pass pass;
 
 static const End *sink;
 
-static void open_nothing(int fd)
+static void open_nothing(int fd UNUSED)
 {
 }
 

@@ -83,6 +83,6 @@ static bool pass_heard(void)
     return more;
 }
 
-const End recv1 = { "recv", true, open_socket, pass_recv };
-const End recvmmsg1 = { "recvmmsg", true, open_socket, pass_recvmmsg };
-const End listening = { "listen", true, open_listening, pass_heard };
+const End recv1 = { "recv", true, open_socket, .pass = pass_recv };
+const End recvmmsg1 = { "recvmmsg", true, open_socket, .pass = pass_recvmmsg };
+const End listening = { "listen", true, open_listening, .pass = pass_heard };

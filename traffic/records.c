@@ -122,6 +122,8 @@ static void await_read(void)
     }
 }
 
-const End record_source = { "records", true, open_reading, pass_records };
-const End record_sink = { "records", true, open_writing, NULL, put_record,
-                          flush_records, await_read };
+const End record_source = { "records", true, open_reading,
+                            .pass = pass_records };
+const End record_sink = { "records", true, open_writing,
+                          .put = put_record, .flush = flush_records,
+                          .close = await_read };

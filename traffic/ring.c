@@ -138,5 +138,5 @@ static bool pass_ring3(void)
     return true;
 }
 
-const End ring2 = { "ring2", true, open_ring2, pass_ring2 };
-const End ring3 = { "ring3", true, open_ring3, pass_ring3 };
+const End ring2 = { "ring2", true, open_ring2, .pass = pass_ring2 };
+const End ring3 = { "ring3", true, open_ring3, .pass = pass_ring3 };

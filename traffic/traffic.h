@@ -20,6 +20,8 @@
 #define FRAME_MAX 69632             /* what a record can hold */
 #define BATCH 64                    /* frames per recvmmsg() */
 
+#define UNUSED __attribute__((unused))
+
 /* ---- process.c: failures, time, and the talk with whoever started it */
 
 void fail(const char *what) __attribute__((noreturn));
