@@ -106,8 +106,9 @@ static bool pass_bursts(void)
 
 static void open_sealed(int fd UNUSED)
 {
-    if (is_gso(pass.size) || pass.extra[0] < ETH_ZLEN) {
-        wrong("sealed: frames have 60 to 1514 bytes");
+    if (is_gso(pass.size) || pass.extra[0] < ETH_ZLEN ||
+        pass.size < (size_t)pass.extra[0]) {
+        wrong("sealed: frames have 60 to 1514 bytes, SIZE is the most");
     }
     open_frames(1);
     pass.passed = pass.extra[1];
