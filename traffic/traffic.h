@@ -18,7 +18,7 @@
 
 #define VNET_LEN sizeof(struct virtio_net_hdr)
 #define FRAME_MAX 69632             /* what a record can hold */
-#define BATCH 64                    /* frames per recvmmsg() */
+#define BATCH 64                    /* frames per recvmmsg() or sendmmsg() */
 
 #define UNUSED __attribute__((unused))
 
