@@ -5,10 +5,10 @@ A path is named after its two ends.  "capture" and "inject" are chardevs with
 af-packet-mode, "unix" is a chardev on a unix socket that a test program feeds
 or reads, "relay" one with a relay process between it and a packet socket, and
 "null" is nowhere: behind the filter nobody is interested.  Two filters join the
-chardevs, or QEMU's packet-relay where a name ends with ".object".  "recvmmsg-",
-"ring-" and "-sendmmsg" are relays without QEMU between a unix socket and a packet
-socket, as somebody writes them who cares: in batches.  The other names are those
-of bare loops on a packet socket.
+chardevs, or QEMU's packet-relay where a name ends with ".object", or with
+".iothread" if it runs in one.  "recvmmsg-", "ring-" and "-sendmmsg" are relays
+without QEMU between a unix socket and a packet socket, as somebody writes them who
+cares: in batches.  The other names are those of bare loops on a packet socket.
 """
 
 import collections
@@ -90,10 +90,15 @@ def settle(counter, expected):
 
 
 class Run:
-    """One measurement: its sockets, and who takes part."""
+    """One measurement: its sockets, and who takes part.
 
-    def __init__(self, cleanup, size, count):
+    Frames for cap0 come in bursts, or at a rate.  Then the generator has a CPU
+    of its own, and all others share the other one.
+    """
+
+    def __init__(self, cleanup, size, count, rate=None):
         self.cleanup, self.size, self.count = cleanup, size, count
+        self.rate = rate
         self.links = LinkCounters(cleanup)
         self.measured = []
         self.before = None
@@ -143,19 +148,27 @@ class Run:
         self.measured.append(helper.process.pid)
         return helper
 
-    def bursts(self, *readers):
+    def peer(self, source, sink):
+        """Start what writes or reads the records, and is not measured."""
+        return self.helper(FIRST_CPU if self.rate else OTHER_CPUS, source, sink)
+
+    def frames(self, *readers):
         """Start the generator of frames for those who read cap0."""
+        if self.rate:
+            return self.helper(OTHER_CPUS, ["steady"],
+                               ["send", self.outlet("gen0")], self.rate)
         return self.helper(FIRST_CPU, ["bursts"],
                            ["send", self.outlet("gen0")], *readers, priority=2)
 
-    def qemu(self, source, sink, by_object=False):
-        """Start QEMU with filters, or an object, from a source to a sink.
+    def qemu(self, source, sink, joint="filters"):
+        """Start QEMU with filters or packet-relay, from a source to a sink.
 
         Where it reads the generator's frames itself, it has its CPU.
         """
         cpus = FIRST_CPU if source.is_read_by_qemu else CPUS
         ends = [end for end in (source, sink) if end.chardev]
-        joints = self.relay_object() if by_object else self.filters(len(ends))
+        joints = (self.filters(len(ends)) if joint == "filters"
+                  else self.relay_object(joint == "iothread"))
         options = ["-machine none -nodefaults -no-user-config -display none",
                    *(end.chardev for end in ends), *joints]
         with placed(cpus), \
@@ -172,10 +185,12 @@ class Run:
         return [lab.netdev_pair("hub0", "net0"), DISCARD,
                 *lab.redirect("net0", "source", "sink", self.is_gso())[:count]]
 
-    def relay_object(self):
+    def relay_object(self, in_iothread):
         """Return the options of QEMU's own relay."""
-        return ["-object packet-relay,id=relay0,indev=source,outdev=sink,"
-                f"vnet-hdr={'on' if self.is_gso() else 'off'}"]
+        return ["-object iothread,id=iothread0",
+                "-object packet-relay,id=relay0,indev=source,outdev=sink,"
+                f"vnet-hdr={'on' if self.is_gso() else 'off'}"
+                + ",iothread=iothread0" * in_iothread]
 
     # ---- the clock
 
@@ -219,7 +234,7 @@ class Capture(End):
 
     def feeder(self, run, readers):
         """Return what sends frames as fast as they are read."""
-        return run.bursts(self.reader, *readers)
+        return run.frames(self.reader, *readers)
 
     def taken(self, qemu, expected):
         """Return how many frames QEMU took.
@@ -285,7 +300,7 @@ class UnixSink(End):
     def __init__(self, run):
         self.socket, theirs = run.stream()
         self.chardev = lab.chardev("sink", self.socket)
-        self.sink = run.helper(OTHER_CPUS, ["records", theirs], ["check"])
+        self.sink = run.peer(["records", theirs], ["check"])
         self.readers = [theirs]
         self.go = self.sink.go
 
@@ -335,7 +350,7 @@ def bare_reader(source):
     def path(run):
         inlet = run.inlet()
         reader = run.measured_helper(FIRST_CPU, [source, inlet], ["check"])
-        feeder = run.bursts(inlet)
+        feeder = run.frames(inlet)
         run.go(reader, feeder)
         sent = feeder.passed()
         return reader.passed(), sent
@@ -359,8 +374,8 @@ def capturing_relay(source):
         ours, theirs = run.stream()
         relay = run.measured_helper(FIRST_CPU, [source, inlet],
                                     ["records", ours])
-        reader = run.helper(OTHER_CPUS, ["records", theirs], ["check"])
-        feeder = run.bursts(inlet, theirs)
+        reader = run.peer(["records", theirs], ["check"])
+        feeder = run.frames(inlet, theirs)
         run.go(relay, reader, feeder)
         sent = feeder.passed()
         return reader.passed(), sent
@@ -379,12 +394,12 @@ def injecting_relay(run):
     return settle(lambda: run.arrived() - before, sent), sent
 
 
-def through_qemu(make_source, make_sink, by_object=False):
+def through_qemu(make_source, make_sink, joint="filters"):
     """Return the path through QEMU from a source to a sink."""
     def path(run):
         source, sink = make_source(run), make_sink(run)
         feeder = source.feeder(run, sink.readers)
-        qemu = run.qemu(source, sink, by_object)
+        qemu = run.qemu(source, sink, joint)
         run.go(source, sink, feeder)
         sent = feeder.passed()
         return sink.delivered(source, qemu, sent), sent
@@ -408,17 +423,19 @@ PATHS = {
     "capture-unix": through_qemu(Capture, UnixSink),
     "unix-inject": through_qemu(UnixSource, Inject),
     "capture-inject": through_qemu(Capture, Inject),
-    "capture-null.object": through_qemu(Capture, DevNull, True),
-    "capture-unix.object": through_qemu(Capture, UnixSink, True),
-    "unix-inject.object": through_qemu(UnixSource, Inject, True),
-    "capture-inject.object": through_qemu(Capture, Inject, True),
+    "capture-null.object": through_qemu(Capture, DevNull, "object"),
+    "capture-unix.object": through_qemu(Capture, UnixSink, "object"),
+    "unix-inject.object": through_qemu(UnixSource, Inject, "object"),
+    "capture-inject.object": through_qemu(Capture, Inject, "object"),
+    "capture-unix.iothread": through_qemu(Capture, UnixSink, "iothread"),
+    "unix-inject.iothread": through_qemu(UnixSource, Inject, "iothread"),
 }
 
 
-def measure(path, size, part=1):
-    """Measure a path once, or with a part of the frames."""
+def measure(path, size, part=1, rate=None):
+    """Measure a path once, with a part of the frames, or for a second."""
     with contextlib.ExitStack() as cleanup:
-        run = Run(cleanup, SIZES[size], COUNTS[size] // part)
+        run = Run(cleanup, SIZES[size], rate or COUNTS[size] // part, rate)
         delivered, sent = PATHS[path](run)
         cost = run.spent() / max(delivered, 1)
     return Sample(cost, delivered, sent)

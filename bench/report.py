@@ -4,9 +4,12 @@
 import collections
 import os
 import statistics
+import time
 
 import lab
 from paths import CPUS, OUTPUT
+
+BUSY = 0.05
 
 Target = collections.namedtuple("Target", "path reference most")
 TARGETS = [
@@ -25,6 +28,19 @@ def spread(values, form="{:.0f}"):
     middle, low, high = (form.format(value) for value in (
         statistics.median(values), min(values), max(values)))
     return f"{middle} ({low}-{high})"
+
+
+def busy_line():
+    """Return a line that says so if others use the processors, in a list."""
+    def spent():
+        with open("/proc/stat", encoding="ascii") as stat:
+            return [int(word) for word in stat.readline().split()[1:]]
+    before = spent()
+    time.sleep(1)
+    ticks = [new - old for old, new in zip(before, spent())]
+    busy = 1 - (ticks[3] + ticks[4]) / sum(ticks)
+    return [f"THE MACHINE IS BUSY: {busy:.0%} of its processors' time is "
+            "used by others", ""] if busy > BUSY else []
 
 
 def table(paths, sizes, samples):
