@@ -20,6 +20,10 @@
 #define QUEUE_ROOM_BYTES (2 * MiB) /* level at which a writer may continue */
 #define FLUSH_BUDGET 64 /* frames */
 
+/* Limits of a batch; its frames must fit into an empty queue */
+#define BATCH 64
+#define BATCH_BYTES (64 * KiB)
+
 /* In microseconds */
 #define RETRY_INTERVAL (10 * 1000) /* in case no departure is signalled */
 #define CARRIER_POLL_INTERVAL (100 * 1000)
@@ -28,6 +32,9 @@ struct AfPacketInject {
     AfPacketPort *port;
     AfPacketSplitter splitter;
     AfPacketTxq txq;
+    struct iovec batch[BATCH]; /* to be sent before the queue is used */
+    unsigned batch_len;
+    size_t batch_bytes;
     AfPacketDepartures departures;
     bool writer_waits;       /* for room: don't drop frames */
     bool wait_for_room;      /* EAGAIN: retry on POLLOUT */
@@ -211,7 +218,47 @@ static void enqueue(AfPacketInject *inj, const uint8_t *data, size_t len)
 }
 
 /* Send a frame, or queue it if the queue is not empty or it has to wait. */
-static void send_or_enqueue(AfPacketInject *inj, const struct iovec *payload)
+static void send_or_enqueue(AfPacketInject *inj, const struct iovec *frame)
+{
+    if (af_packet_txq_head(&inj->txq)) {
+        enqueue(inj, frame->iov_base, frame->iov_len);
+    } else if (!send_frame(inj, frame->iov_base, frame->iov_len)) {
+        enqueue(inj, frame->iov_base, frame->iov_len);
+        schedule_flush(inj);
+    }
+}
+
+/* Send the batch; from the first frame that fails on, one by one. */
+static void send_batch(AfPacketInject *inj)
+{
+    unsigned n_sent = 0;
+    unsigned i;
+
+    if (inj->batch_len > 1) {
+        n_sent = af_packet_socket_send_batch(inj->port->fd, inj->batch,
+                                             inj->batch_len);
+    }
+    for (i = 0; i < n_sent; i++) {
+        count_sent(inj, inj->batch[i].iov_len);
+    }
+    for (; i < inj->batch_len; i++) {
+        send_or_enqueue(inj, &inj->batch[i]);
+    }
+    inj->batch_len = 0;
+    inj->batch_bytes = 0;
+}
+
+static void add_to_batch(AfPacketInject *inj, const struct iovec *frame)
+{
+    inj->batch[inj->batch_len++] = *frame;
+    inj->batch_bytes += frame->iov_len;
+    if (inj->batch_len == BATCH || inj->batch_bytes >= BATCH_BYTES ||
+        af_packet_splitter_reuses(&inj->splitter, frame)) {
+        send_batch(inj);
+    }
+}
+
+static void inject_payload(AfPacketInject *inj, const struct iovec *payload)
 {
     if (payload->iov_len < inj->port->vnet_hdr_len + ETH_HLEN) {
         af_packet_port_drop(inj->port, AF_PACKET_DROP_TOO_SHORT, 0,
@@ -221,9 +268,8 @@ static void send_or_enqueue(AfPacketInject *inj, const struct iovec *payload)
                             payload->iov_len);
     } else if (af_packet_txq_head(&inj->txq)) {
         enqueue(inj, payload->iov_base, payload->iov_len);
-    } else if (!send_frame(inj, payload->iov_base, payload->iov_len)) {
-        enqueue(inj, payload->iov_base, payload->iov_len);
-        schedule_flush(inj);
+    } else {
+        add_to_batch(inj, payload);
     }
 }
 
@@ -247,8 +293,9 @@ bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
     while (accepts_record(inj) &&
            (ret = af_packet_splitter_next(&inj->splitter, in, &payload,
                                           errp)) > 0) {
-        send_or_enqueue(inj, &payload);
+        inject_payload(inj, &payload);
     }
+    send_batch(inj);
     return ret >= 0;
 }
 

@@ -108,6 +108,12 @@ int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
     return 1;
 }
 
+bool af_packet_splitter_reuses(const AfPacketSplitter *sp,
+                               const struct iovec *payload)
+{
+    return payload->iov_base == sp->partial;
+}
+
 bool af_packet_splitter_reset(AfPacketSplitter *sp)
 {
     bool partly = sp->head_have > 0;

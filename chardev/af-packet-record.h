@@ -79,6 +79,17 @@ int af_packet_splitter_next(AfPacketSplitter *sp, struct iovec *in,
                             struct iovec *payload, Error **errp);
 
 /**
+ * af_packet_splitter_reuses:
+ * @sp: the splitter
+ * @payload: a payload from af_packet_splitter_next()
+ *
+ * Returns: whether the next call of af_packet_splitter_next() can overwrite the
+ * payload.  Otherwise, it is in the caller's memory.
+ */
+bool af_packet_splitter_reuses(const AfPacketSplitter *sp,
+                               const struct iovec *payload);
+
+/**
  * af_packet_splitter_reset:
  * @sp: the splitter
  *

@@ -348,3 +348,15 @@ int af_packet_socket_send(int fd, const uint8_t *buf, size_t len)
 
     return ret < 0 ? -errno : 0;
 }
+
+unsigned af_packet_socket_send_batch(int fd, struct iovec *frames, unsigned n)
+{
+    g_autofree struct mmsghdr *msgs = g_new0(struct mmsghdr, n);
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        msgs[i].msg_hdr.msg_iov = &frames[i];
+        msgs[i].msg_hdr.msg_iovlen = 1;
+    }
+    return MAX(RETRY_ON_EINTR(sendmmsg(fd, msgs, n, MSG_DONTWAIT)), 0);
+}

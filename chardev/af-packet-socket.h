@@ -160,4 +160,16 @@ bool af_packet_socket_has_in_flight(int fd);
  */
 int af_packet_socket_send(int fd, const uint8_t *buf, size_t len);
 
+/**
+ * af_packet_socket_send_batch:
+ * @fd: a packet socket
+ * @frames: each a vnet header, if the socket has one, and a frame
+ * @n: the number of frames, at least 1
+ *
+ * Send frames until one fails.  Never blocks.
+ *
+ * Returns: the number of frames sent.
+ */
+unsigned af_packet_socket_send_batch(int fd, struct iovec *frames, unsigned n);
+
 #endif

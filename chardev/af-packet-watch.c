@@ -11,56 +11,52 @@ typedef struct AfPacketWatch {
     QIOChannel *ioc;
     GIOCondition condition;
     AfPacketWatchStaged *staged;
-    gpointer tag;       /* NULL if readiness does not depend on the socket */
-    gpointer timer_tag; /* polled instead of the socket during a rest */
-    bool resting;
+    GPollFD socket;
+    GPollFD timer; /* polled instead of the socket during a rest */
+    bool dispatching; /* a nested loop must not dispatch it again */
 } AfPacketWatch;
 
-/* Select whether to poll the socket or the timer. */
-static void watch_rest(AfPacketWatch *watch, bool resting)
+/* Before poll(); glib leaves @revents as it is if there are no events. */
+static void poll_for_input(GPollFD *fd, bool enable)
 {
-    if (watch->timer_tag && watch->resting != resting) {
-        watch->resting = resting;
-        g_source_modify_unix_fd(&watch->parent, watch->tag,
-                                resting ? 0 : G_IO_IN);
-        g_source_modify_unix_fd(&watch->parent, watch->timer_tag,
-                                resting ? G_IO_IN : 0);
-    }
+    fd->events = enable ? G_IO_IN : 0;
+    fd->revents = 0;
 }
 
 /* Returns: the conditions that are met regardless of the socket */
-static GIOCondition watch_staged(AfPacketWatch *watch)
+static GIOCondition watch_staged(const AfPacketWatch *watch, bool *resting)
 {
-    bool resting = false;
-    GIOCondition ready = watch->staged(watch->ioc, &resting);
-
-    watch_rest(watch, resting);
-    return ready & watch->condition;
+    return watch->staged(watch->ioc, resting) & watch->condition;
 }
 
 /* Returns: the conditions that are met after poll() */
-static GIOCondition watch_ready(AfPacketWatch *watch)
+static GIOCondition watch_ready(const AfPacketWatch *watch)
 {
-    GIOCondition ready = watch_staged(watch);
+    bool resting;
 
-    if (watch->tag) {
-        /* The channel's service source handles errors */
-        ready |= g_source_query_unix_fd(&watch->parent,
-                                        watch->resting ? watch->timer_tag :
-                                        watch->tag) & G_IO_IN;
-    }
-    return ready;
+    /* The channel's service source handles errors */
+    return watch_staged(watch, &resting) |
+           ((watch->socket.revents | watch->timer.revents) & G_IO_IN);
 }
 
 static gboolean watch_prepare(GSource *source, gint *timeout)
 {
+    AfPacketWatch *watch = (AfPacketWatch *)source;
+    bool resting = false;
+    GIOCondition ready = watch_staged(watch, &resting);
+
     *timeout = -1;
-    return watch_staged((AfPacketWatch *)source) != 0;
+    resting = resting && watch->timer.fd >= 0;
+    poll_for_input(&watch->socket, !resting);
+    poll_for_input(&watch->timer, resting);
+    return ready && !watch->dispatching;
 }
 
 static gboolean watch_check(GSource *source)
 {
-    return watch_ready((AfPacketWatch *)source) != 0;
+    AfPacketWatch *watch = (AfPacketWatch *)source;
+
+    return watch_ready(watch) && !watch->dispatching;
 }
 
 static gboolean watch_dispatch(GSource *source, GSourceFunc callback,
@@ -69,9 +65,14 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc callback,
     AfPacketWatch *watch = (AfPacketWatch *)source;
     QIOChannelFunc func = (QIOChannelFunc)callback;
     GIOCondition ready = watch_ready(watch);
+    gboolean ret = G_SOURCE_CONTINUE;
 
-    /* glib dispatches the source on any event of the socket */
-    return ready ? func(watch->ioc, ready, user_data) : G_SOURCE_CONTINUE;
+    watch->dispatching = true;
+    if (ready) {
+        ret = func(watch->ioc, ready, user_data);
+    }
+    watch->dispatching = false;
+    return ret;
 }
 
 static void watch_finalize(GSource *source)
@@ -97,11 +98,15 @@ GSource *af_packet_watch_new(QIOChannel *ioc, GIOCondition condition,
     object_ref(OBJECT(ioc));
     watch->condition = condition;
     watch->staged = staged;
+    watch->socket = (GPollFD) { .fd = fd };
+    watch->timer = (GPollFD) { .fd = timer_fd };
     if (fd >= 0 && condition & G_IO_IN) {
-        watch->tag = g_source_add_unix_fd(source, fd, G_IO_IN);
+        g_source_add_poll(source, &watch->socket);
         if (timer_fd >= 0) {
-            watch->timer_tag = g_source_add_unix_fd(source, timer_fd, 0);
+            g_source_add_poll(source, &watch->timer);
         }
     }
+    /* Otherwise, glib wakes up the loop before and after each dispatch */
+    g_source_set_can_recurse(source, true);
     return source;
 }

@@ -116,18 +116,6 @@ static gboolean carrier_on_room(void *do_not_use, GIOCondition condition,
     return G_SOURCE_REMOVE;
 }
 
-static gboolean carrier_flush_cb(void *opaque)
-{
-    PacketCarrier *c = opaque;
-
-    if (c->has_room) {
-        carrier_flush(c);
-    } else {
-        carrier_wait_for_room(c);
-    }
-    return G_SOURCE_CONTINUE;
-}
-
 /* Small records of one loop iteration are written in one batch. */
 static void carrier_forward(PacketCarrier *c, struct iovec whole)
 {
@@ -143,7 +131,7 @@ static void carrier_forward(PacketCarrier *c, struct iovec whole)
     if (packet_records_waiting(&c->records).iov_len >= WRITE_SIZE) {
         carrier_flush(c);
     } else {
-        g_source_set_ready_time(c->turn, 0);
+        c->turn_due = true;
     }
 }
 
@@ -165,7 +153,8 @@ static void carrier_out_event(void *opaque, QEMUChrEvent event)
     case CHR_EVENT_OPENED:
         /* Runs in the main thread if add_client opened the chardev */
         qatomic_set(&c->out_open, true);
-        g_source_set_ready_time(c->turn, 0);
+        qatomic_set(&c->turn_due, true);
+        g_main_context_wakeup(c->context);
         break;
     case CHR_EVENT_CLOSED:
         qatomic_set(&c->out_open, false);
@@ -255,22 +244,46 @@ static void carrier_in_event(void *opaque, QEMUChrEvent event)
  * Start and stop
  */
 
-static gboolean flush_source_dispatch(GSource *source, GSourceFunc callback,
-                                      gpointer user_data)
+/*
+ * The turn: what is due once per loop iteration.  A flag costs less than
+ * g_source_set_ready_time(), which wakes up the loop.
+ */
+
+typedef struct CarrierTurn {
+    GSource parent;
+    PacketCarrier *carrier;
+} CarrierTurn;
+
+static gboolean turn_prepare(GSource *source, gint *timeout)
 {
-    g_source_set_ready_time(source, -1);
-    return callback(user_data);
+    *timeout = -1;
+    return qatomic_read(&((CarrierTurn *)source)->carrier->turn_due);
 }
 
-static GSourceFuncs flush_source_funcs = {
-    .dispatch = flush_source_dispatch,
+static gboolean turn_dispatch(GSource *source, GSourceFunc callback,
+                              gpointer user_data)
+{
+    PacketCarrier *c = ((CarrierTurn *)source)->carrier;
+
+    qatomic_set(&c->turn_due, false);
+    if (c->has_room) {
+        carrier_flush(c);
+    } else {
+        carrier_wait_for_room(c);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs turn_funcs = {
+    .prepare = turn_prepare,
+    .dispatch = turn_dispatch,
 };
 
 void packet_carrier_start(PacketCarrier *c)
 {
     packet_records_init(&c->records, c->vnet_hdr);
-    c->turn = g_source_new(&flush_source_funcs, sizeof(GSource));
-    g_source_set_callback(c->turn, carrier_flush_cb, c, NULL);
+    c->turn = g_source_new(&turn_funcs, sizeof(CarrierTurn));
+    ((CarrierTurn *)c->turn)->carrier = c;
     g_source_set_name(c->turn, "packet-relay");
     g_source_attach(c->turn, c->context);
 

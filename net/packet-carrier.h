@@ -25,6 +25,7 @@ typedef struct PacketCarrier {
     GMainContext *context;  /* NULL for the default context */
 
     GSource *turn;          /* flushes at the end of a loop iteration */
+    bool turn_due;
     bool out_open;          /* set in any thread, cleared in the context's */
     guint watch;            /* for G_IO_OUT on out, or 0 */
     bool has_room;          /* the last write to out did not block */

@@ -105,6 +105,26 @@ static void test_name(void)
     port_close(&port);
 }
 
+/* The links of all chardevs are polled at the same time, once a second. */
+static void test_link_poll(void)
+{
+    int64_t start = g_get_monotonic_time();
+    AfPacketPort ports[2];
+
+    port_open(&ports[0], open_good());
+    port_open(&ports[1], open_good());
+    af_packet_port_poll_link(&ports[0]);
+    g_usleep(1000);
+    af_packet_port_poll_link(&ports[1]);
+    g_assert_cmpint(ports[0].link_poll_at, >, start);
+    g_assert_cmpint(ports[0].link_poll_at, <=,
+                    g_get_monotonic_time() + G_USEC_PER_SEC);
+    g_assert_cmpint(ports[0].link_poll_at % G_USEC_PER_SEC, ==,
+                    ports[1].link_poll_at % G_USEC_PER_SEC);
+    port_close(&ports[0]);
+    port_close(&ports[1]);
+}
+
 /* Frames in flight are bounded, regardless of net.core.wmem_default. */
 static bool set_default_sndbuf(int fd, int bytes)
 {
@@ -151,6 +171,7 @@ int main(int argc, char **argv)
     suite_init(&argc, &argv, "/af-packet/port");
     suite_add("warnings", test_warnings);
     suite_add("name", test_name);
+    suite_add("link-poll", test_link_poll);
     /* Needs Linux 5.14, and privileges outside of a user namespace */
     if (suite_has_netns() && can_set_default_sndbuf()) {
         suite_add("sndbuf", test_sndbuf);

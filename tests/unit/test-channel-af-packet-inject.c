@@ -72,6 +72,35 @@ static void test_inject_writev(void)
     rig_free(&r);
 }
 
+/* Frames are sent in batches; one that fails does not affect the others. */
+static void test_inject_batches(const void *opaque)
+{
+    const size_t chunk = GPOINTER_TO_SIZE(opaque);
+    const int n_frames = 150;
+    g_autoptr(GByteArray) stream = g_byte_array_new();
+    ChardevAfPacketStats stats;
+    Rig r;
+    int i;
+
+    rig_init(&r, INJECT, 0);
+    link_set_mtu(IFNAME, 1500);
+    for (i = 0; i < n_frames; i++) {
+        append_record(stream, i % 40 == 20 ? 1515 : 60 + i, i);
+    }
+    rig_write(&r, stream->data, stream->len, chunk);
+    for (i = 0; i < n_frames; i++) {
+        if (i % 40 != 20) {
+            peer_expect(&r, 60 + i, i);
+        }
+    }
+
+    stats = rig_stats(&r);
+    g_assert_cmpuint(stats.frames, ==, n_frames - 4);
+    g_assert_cmpuint(stats.dropped_too_long, ==, 4);
+    g_assert_cmpuint(all_dropped(&stats), ==, 4);
+    rig_free(&r);
+}
+
 /* Nothing can be read, and no frames accumulate. */
 static void test_inject_read(const void *opaque)
 {
@@ -284,6 +313,9 @@ int main(int argc, char **argv)
     suite_add("pieces", test_inject_pieces);
     suite_add("at-once", test_inject_at_once);
     suite_add("writev", test_inject_writev);
+    suite_add_data("batches/at-once", GSIZE_TO_POINTER(SIZE_MAX),
+                   test_inject_batches);
+    suite_add_data("batches/cut", GSIZE_TO_POINTER(5001), test_inject_batches);
     suite_add_data("read/deaf", GINT_TO_POINTER(0), test_inject_read);
     suite_add_data("read/all", GINT_TO_POINTER(ETH_P_ALL), test_inject_read);
     suite_add("bad-frames", test_inject_bad_frames);
