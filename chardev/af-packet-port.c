@@ -21,17 +21,17 @@ static const struct {
     [AF_PACKET_DROP_RCVBUF_FULL] = {
         COUNTER(dropped_kernel), "receive buffer full" },
     [AF_PACKET_DROP_BAD_SLOT] = {
-        COUNTER(dropped_refused), "invalid ring slot" },
+        COUNTER(dropped_undescribable), "invalid ring slot" },
     [AF_PACKET_DROP_OVERSIZE] = {
         COUNTER(dropped_oversize), "too long for a record" },
     [AF_PACKET_DROP_FILTERED] = {
-        COUNTER(dropped_too_long), "truncated by the socket's filter" },
+        COUNTER(dropped_filtered), "truncated by the socket's filter" },
     [AF_PACKET_DROP_TOO_SHORT] = {
         COUNTER(dropped_too_short), "shorter than an Ethernet header" },
     [AF_PACKET_DROP_UNDESCRIBABLE] = {
         COUNTER(dropped_undescribable), "a vnet header can't describe it" },
     [AF_PACKET_DROP_BAD_CSUM] = {
-        COUNTER(dropped_refused), "checksum offset out of range" },
+        COUNTER(dropped_undescribable), "checksum offset out of range" },
     [AF_PACKET_DROP_NO_CSUM] = {
         COUNTER(dropped_csum), "partial checksum of an unknown protocol" },
     [AF_PACKET_DROP_TUNNEL_GSO] = {
@@ -42,7 +42,7 @@ static const struct {
     [AF_PACKET_DROP_LINK_DOWN] = {
         COUNTER(dropped_link_down), "link down" },
     [AF_PACKET_DROP_ABOVE_MTU] = {
-        COUNTER(dropped_too_long), "too long for the interface's MTU" },
+        COUNTER(dropped_above_mtu), "too long for the interface's MTU" },
     [AF_PACKET_DROP_REFUSED] = {
         COUNTER(dropped_refused), "refused by the kernel" },
 };

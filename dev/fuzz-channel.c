@@ -599,7 +599,8 @@ static uint64_t channel_end(QIOChannelAfPacket *ioc)
     qio_channel_af_packet_get_stats(ioc, &s);
     object_unref(OBJECT(ioc));
     return s.frames + s.no_carrier_frames + s.dropped_kernel +
-           s.dropped_too_short + s.dropped_too_long + s.dropped_oversize +
+           s.dropped_too_short + s.dropped_filtered + s.dropped_above_mtu +
+           s.dropped_oversize +
            s.dropped_undescribable + s.dropped_csum + s.dropped_refused +
            s.dropped_tunnel_gso + s.dropped_queue_full + s.dropped_link_down +
            s.dropped_detach;

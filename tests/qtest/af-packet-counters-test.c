@@ -24,8 +24,8 @@ typedef struct BadFrameCase {
 static const BadFrameCase bad_frame_cases[] = {
     { "byte", "dropped-too-short", 1 },
     { "runt", "dropped-too-short", ETH_HLEN - 1 },
-    { "long", "dropped-too-long", FRAME_MAX + 1 },
-    { "longest", "dropped-too-long", RECORD_MAX },
+    { "long", "dropped-above-mtu", FRAME_MAX + 1 },
+    { "longest", "dropped-above-mtu", RECORD_MAX },
 };
 
 static void write_frame_of(Relay *relay, uint32_t len)

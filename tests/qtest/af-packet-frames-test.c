@@ -268,12 +268,12 @@ static void do_test_gso_plain_inject(Rig *r, const Protocol *proto,
                                      const Tags *tags)
 {
     QTestState *qts = r->relay.qts;
-    uint64_t dropped = chardev_stat(qts, "dropped-too-long");
+    uint64_t dropped = chardev_stat(qts, "dropped-above-mtu");
 
     payload_fill_gso(&r->in, proto, tags, 0);
     rig_resize_vnet_hdr(r, 0);
     payload_write(&r->in, &r->relay, 0);
-    chardev_wait_stat(qts, "dropped-too-long", dropped + 1);
+    chardev_wait_stat(qts, "dropped-above-mtu", dropped + 1);
 }
 
 static void test_gso_plain_inject(const void *opaque)

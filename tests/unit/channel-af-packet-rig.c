@@ -102,7 +102,8 @@ ChardevAfPacketStats rig_stats(Rig *r)
 
 uint64_t all_dropped(const ChardevAfPacketStats *s)
 {
-    return s->dropped_kernel + s->dropped_too_short + s->dropped_too_long +
+    return s->dropped_kernel + s->dropped_too_short + s->dropped_filtered +
+           s->dropped_above_mtu +
            s->dropped_oversize + s->dropped_undescribable + s->dropped_csum +
            s->dropped_refused + s->dropped_tunnel_gso +
            s->dropped_queue_full + s->dropped_link_down + s->dropped_detach;

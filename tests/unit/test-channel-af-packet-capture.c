@@ -264,7 +264,7 @@ static void test_capture_cut(void)
     rig_expect(&r, 60, 2, 64);
     rig_expect(&r, 14, 4, 64);
     g_assert_cmpuint(rig_stats(&r).frames, ==, 2);
-    g_assert_cmpuint(rig_stats(&r).dropped_too_long, ==, 2);
+    g_assert_cmpuint(rig_stats(&r).dropped_filtered, ==, 2);
     rig_free(&r);
 }
 

@@ -235,7 +235,7 @@ static void test_oversize(void)
     send_partial(&r, &f, f.headers, VIRTIO_NET_HDR_GSO_TCPV4);
     rig_expect_read(&r, QIO_CHANNEL_ERR_BLOCK);
     g_assert_cmpuint(rig_stats(&r).dropped_oversize, ==, 1);
-    g_assert_cmpuint(rig_stats(&r).dropped_too_long, ==, 0);
+    g_assert_cmpuint(rig_stats(&r).dropped_filtered, ==, 0);
     frame_free(&f);
     rig_free(&r);
 }

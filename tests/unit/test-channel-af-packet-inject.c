@@ -96,7 +96,7 @@ static void test_inject_batches(const void *opaque)
 
     stats = rig_stats(&r);
     g_assert_cmpuint(stats.frames, ==, n_frames - 4);
-    g_assert_cmpuint(stats.dropped_too_long, ==, 4);
+    g_assert_cmpuint(stats.dropped_above_mtu, ==, 4);
     g_assert_cmpuint(all_dropped(&stats), ==, 4);
     rig_free(&r);
 }
@@ -180,7 +180,7 @@ static void test_inject_bad_frames(void)
         stats = rig_stats(&r);
         g_assert_cmpuint(stats.frames, ==, n);
         g_assert_cmpuint(stats.dropped_too_short, ==, n_short);
-        g_assert_cmpuint(stats.dropped_too_long, ==, n_long);
+        g_assert_cmpuint(stats.dropped_above_mtu, ==, n_long);
         g_assert_cmpuint(all_dropped(&stats), ==, n_short + n_long);
     }
     rig_free(&r);
