@@ -23,7 +23,7 @@ help:
 	@echo '  make soak            ten minutes of numbered frames and broken links; SECONDS=60 for less'
 	@echo '  make each-commit     build and test the series commit by commit'
 	@echo '  make configurations  build what it touches in other configurations of QEMU'
-	@echo '  make bench           CPU time per frame, latency, bursts; against a relay and bare loops'
+	@echo '  make bench           CPU time per frame, latency, losses; against relays and bare loops'
 	@echo 'Build it:'
 	@echo '  make qemu            build/qemu-system-x86_64, and af-packet-exec'
 	@echo '  make docs            the manual of this QEMU, as web pages and man pages: manual/'
@@ -83,7 +83,8 @@ each-commit: packages-build packages-test tree
 configurations: packages-build packages-configurations tree
 	@dev/configurations
 
-bench: packages-bench qemu
+bench: packages-bench packages-guest qemu
+	@dev/guest-kernel
 	@bench/bench
 
 # some seconds: does the benchmark itself still work?

@@ -15,9 +15,10 @@ import sys
 import time
 
 import lab
+import linux_guest
 from paths import (FIRST_CPU, OTHER_CPUS, SIZES, Capture, Inject, Null,
                    RelayCapture, RelayInject, Run, UnixSink, cpu_time, measure,
-                   settle)
+                   placed, settle)
 from report import spread, verdict
 
 PINGS = 1000
@@ -40,6 +41,17 @@ STEP = 1.25
 PAIRS = (0, 1, 16, 50, 128)
 EACH_RATE = 1000
 SCALE_SECONDS = 4
+
+GUEST_RATES = (10_000, 100_000)
+GUEST_SECONDS = 5
+TICK = "tick"
+GUEST_INIT = f"""#!/bin/busybox sh
+while :; do
+    i=0
+    while [ $i -lt 300 ]; do i=$((i + 1)); done
+    echo {TICK}
+done
+""".encode()
 
 COMMANDS = 500
 FLOOD = 1_000_000
@@ -340,6 +352,57 @@ def monitor_lines(_):
     return lines
 
 
+# ---- a guest of the same QEMU
+
+def guest_ticks(joint, rate):
+    """Return how many rounds a guest's shell counts while frames are captured.
+
+    Without a joint they are not captured.  QEMU has one CPU for all it does.
+    """
+    with contextlib.ExitStack() as cleanup:
+        run = Run(cleanup, SIZES["64"], rate * (GUEST_SECONDS + 2), rate)
+        folder = lab.folder(cleanup, "bench.")
+        console = folder / "console"
+        kernel = linux_guest.find_kernel()
+        initrd = linux_guest.make_initramfs(folder, kernel,
+                                            {"init": GUEST_INIT})
+        options = linux_guest.boot_options(kernel, initrd, console, 256)
+        ends = []
+        if joint:
+            ends = [Capture(run), UnixSink(run)]
+            options += [*(end.chardev for end in ends),
+                        *run.relay_object(joint == "iothread")]
+        feeder = run.frames()
+        with placed(FIRST_CPU, 0), contextlib.redirect_stdout(io.StringIO()):
+            qemu = lab.Qemu(cleanup, options, [end.socket for end in ends],
+                            privileged=True)
+        linux_guest.wait_for(qemu, console, TICK)
+        run.go(*ends, feeder)
+        time.sleep(1)
+        before = linux_guest.read(console).count(TICK)
+        time.sleep(GUEST_SECONDS)
+        after = linux_guest.read(console).count(TICK)
+        feeder.passed()
+    return after - before
+
+
+def guest_lines(runs):
+    """Return lines about what a busy capture takes from a guest."""
+    lines = ["What a guest on the same CPU computes while frames of 64 bytes are "
+             "captured to a unix socket, of what it does without"]
+    for rate in GUEST_RATES:
+        ticks = {joint: [] for joint in (None, "object", "iothread")}
+        for _ in range(runs):
+            for joint, counted in ticks.items():
+                say(f"guest: {joint}, {rate} frames/s")
+                counted.append(guest_ticks(joint, rate))
+        without = ticks.pop(None)
+        for joint, counted in ticks.items():
+            ratios = [a / b for a, b in zip(counted, without)]
+            lines.append(f"{rate:>7}/s {joint:9} {spread(ratios, '{:.2f}')}")
+    return lines
+
+
 LOADS = {
     "latency": latency_lines,
     "rates": rate_lines,
@@ -347,4 +410,5 @@ LOADS = {
     "stalls": stall_lines,
     "scale": scale_lines,
     "monitor": monitor_lines,
+    "guest": guest_lines,
 }

@@ -58,11 +58,13 @@ def make_interfaces():
 def placed(cpus, priority=1):
     """Start the block's processes on these CPUs, before all other work.
 
-    What else the machine does then hardly shows in the figures.
+    What else the machine does then hardly shows in the figures.  With priority 0
+    they get their share as any other process.
     """
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    if priority:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     try:
         yield
     finally:
