@@ -116,21 +116,26 @@ static gboolean carrier_on_room(void *do_not_use, GIOCondition condition,
     return G_SOURCE_REMOVE;
 }
 
-/* Small records of one loop iteration are written in one batch. */
+/*
+ * Small records of one loop iteration are written in one batch, at the start of
+ * the next one.  If the last iteration with data had only one read, don't wait.
+ */
 static void carrier_forward(PacketCarrier *c, struct iovec whole)
 {
-    size_t sent = 0;
+    bool at_once = !c->n_reads++ && !c->dense;
+    size_t sent = 0, waiting;
 
-    if (whole.iov_len >= WRITE_IN_PLACE_MIN) {
+    if (at_once || whole.iov_len >= WRITE_IN_PLACE_MIN) {
         carrier_flush(c);
-        if (c->has_room) {
+        if (c->has_room && whole.iov_len) {
             sent = carrier_write(c, whole);
         }
     }
     packet_records_put(&c->records, whole, sent);
-    if (packet_records_waiting(&c->records).iov_len >= WRITE_SIZE) {
+    waiting = packet_records_waiting(&c->records).iov_len;
+    if (waiting >= WRITE_SIZE) {
         carrier_flush(c);
-    } else {
+    } else if (waiting) {
         c->turn_due = true;
     }
 }
@@ -254,10 +259,17 @@ typedef struct CarrierTurn {
     PacketCarrier *carrier;
 } CarrierTurn;
 
+/* Called at the start of each iteration */
 static gboolean turn_prepare(GSource *source, gint *timeout)
 {
+    PacketCarrier *c = ((CarrierTurn *)source)->carrier;
+
+    if (c->n_reads) {
+        c->dense = c->n_reads > 1;
+        c->n_reads = 0;
+    }
     *timeout = -1;
-    return qatomic_read(&((CarrierTurn *)source)->carrier->turn_due);
+    return qatomic_read(&c->turn_due);
 }
 
 static gboolean turn_dispatch(GSource *source, GSourceFunc callback,

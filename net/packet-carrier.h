@@ -26,6 +26,8 @@ typedef struct PacketCarrier {
 
     GSource *turn;          /* flushes at the end of a loop iteration */
     bool turn_due;
+    unsigned n_reads;       /* in this loop iteration */
+    bool dense;             /* several in the last iteration that had any */
     bool out_open;          /* set in any thread, cleared in the context's */
     guint watch;            /* for G_IO_OUT on out, or 0 */
     bool has_room;          /* the last write to out did not block */
