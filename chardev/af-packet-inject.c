@@ -289,6 +289,10 @@ bool af_packet_inject_write(AfPacketInject *inj, struct iovec *in,
     struct iovec payload;
     int ret = 0;
 
+    if (!accepts_record(inj)) {
+        /* A writer that retries in a loop keeps the owner from flushing */
+        af_packet_inject_flush(inj);
+    }
     poll_carrier(inj);
     while (accepts_record(inj) &&
            (ret = af_packet_splitter_next(&inj->splitter, in, &payload,

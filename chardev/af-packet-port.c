@@ -90,7 +90,7 @@ bool af_packet_port_poll_link(AfPacketPort *port)
     };
     AfPacketLink link = af_packet_socket_link(port->fd);
 
-    /* At the same time for all chardevs, so that they wake up QEMU only once */
+    /* Aligned, so that all chardevs together cause one wakeup */
     port->link_poll_at = (g_get_monotonic_time() / LINK_POLL_INTERVAL + 1) *
                          LINK_POLL_INTERVAL;
     port->link_changed = false;

@@ -16,7 +16,7 @@ typedef struct AfPacketWatch {
     bool dispatching; /* a nested loop must not dispatch it again */
 } AfPacketWatch;
 
-/* Before poll(); glib leaves @revents as it is if there are no events. */
+/* Before poll(); glib may leave @revents as it is if there are no events. */
 static void poll_for_input(GPollFD *fd, bool enable)
 {
     fd->events = enable ? G_IO_IN : 0;
@@ -47,8 +47,8 @@ static gboolean watch_prepare(GSource *source, gint *timeout)
 
     *timeout = -1;
     resting = resting && watch->timer.fd >= 0;
-    poll_for_input(&watch->socket, !resting);
-    poll_for_input(&watch->timer, resting);
+    poll_for_input(&watch->socket, !resting && !watch->dispatching);
+    poll_for_input(&watch->timer, resting && !watch->dispatching);
     return ready && !watch->dispatching;
 }
 
@@ -106,7 +106,10 @@ GSource *af_packet_watch_new(QIOChannel *ioc, GIOCondition condition,
             g_source_add_poll(source, &watch->timer);
         }
     }
-    /* Otherwise, glib wakes up the loop before and after each dispatch */
+    /*
+     * During a dispatch, glib stops polling the descriptors of other sources,
+     * which wakes up the loop twice
+     */
     g_source_set_can_recurse(source, true);
     return source;
 }

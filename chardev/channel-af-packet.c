@@ -155,9 +155,23 @@ static void discard_written(QIOChannelAfPacket *ioc)
     }
 }
 
-/* Returns: like io_writev; an invalid stream ends the channel. */
+/*
+ * The rest of the stream is ignored, not refused: a writer must not send it
+ * again to the next socket, together with the frames before it.
+ */
+static void end_bad_stream(QIOChannelAfPacket *ioc, Error *err)
+{
+    if (!ioc->ended) {
+        error_report("chardev '%s': %s; the connection has ended",
+                     ioc->port.label, error_get_pretty(err));
+        end_channel(ioc, CHARDEV_AF_PACKET_END_BAD_STREAM);
+    }
+    error_free(err);
+}
+
+/* Returns: like io_writev */
 static ssize_t inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
-                            size_t niov, Error **errp)
+                            size_t niov)
 {
     struct iovec in = { };
     ssize_t taken = 0;
@@ -171,12 +185,8 @@ static ssize_t inject_write(QIOChannelAfPacket *ioc, const struct iovec *iov,
     }
     check_port(ioc);
     if (err) {
-        /* Reported here as well: io_channel_send_full() drops errors */
-        error_report("chardev '%s': %s; the connection has ended",
-                     ioc->port.label, error_get_pretty(err));
-        error_propagate(errp, err);
-        end_channel(ioc, CHARDEV_AF_PACKET_END_BAD_STREAM);
-        return -1;
+        end_bad_stream(ioc, err);
+        return iov_size(iov, niov);
     }
     service_rearm(ioc);
     return in.iov_len && !taken ? QIO_CHANNEL_ERR_BLOCK : taken;
@@ -195,7 +205,7 @@ static ssize_t qio_channel_af_packet_writev(QIOChannel *ioc,
         return -1;
     }
     if (pioc->inject) {
-        return inject_write(pioc, iov, niov, errp);
+        return inject_write(pioc, iov, niov);
     }
     discard_written(pioc);
     return iov_size(iov, niov);

@@ -136,7 +136,7 @@ static void carrier_forward(PacketCarrier *c, struct iovec whole)
     if (waiting >= WRITE_SIZE) {
         carrier_flush(c);
     } else if (waiting) {
-        c->turn_due = true;
+        qatomic_set(&c->turn_due, true);
     }
 }
 
@@ -158,7 +158,7 @@ static void carrier_out_event(void *opaque, QEMUChrEvent event)
     case CHR_EVENT_OPENED:
         /* Runs in the main thread if add_client opened the chardev */
         qatomic_set(&c->out_open, true);
-        qatomic_set(&c->turn_due, true);
+        qatomic_store_release(&c->turn_due, true);
         g_main_context_wakeup(c->context);
         break;
     case CHR_EVENT_CLOSED:
@@ -277,7 +277,8 @@ static gboolean turn_dispatch(GSource *source, GSourceFunc callback,
 {
     PacketCarrier *c = ((CarrierTurn *)source)->carrier;
 
-    qatomic_set(&c->turn_due, false);
+    /* Before out_open is read, which another thread sets first */
+    qatomic_xchg(&c->turn_due, false);
     if (c->has_room) {
         carrier_flush(c);
     } else {

@@ -24,8 +24,8 @@ typedef struct PacketCarrier {
     CharBackend out;        /* can move to the context */
     GMainContext *context;  /* NULL for the default context */
 
-    GSource *turn;          /* flushes at the end of a loop iteration */
-    bool turn_due;
+    GSource *turn;          /* flushes at the start of a loop iteration */
+    bool turn_due;          /* set in any thread, cleared in the context's */
     unsigned n_reads;       /* in this loop iteration */
     bool dense;             /* several in the last iteration that had any */
     bool out_open;          /* set in any thread, cleared in the context's */

@@ -163,24 +163,31 @@ static void test_no_event(const void *opaque)
 
 /*
  * Records with vnet headers for a socket without them: the stream is invalid
- * after the first one.
+ * after the first frame, which is not sent again on the next connection.
  */
 static void test_bad_stream(const void *opaque)
 {
     uint8_t record[2 * sizeof(uint32_t) + 64];
     const Case *c = opaque;
     Relay relay;
+    int i;
 
     veth_add(QEMU_IF, TEST_IF);
     start(&relay, c, true);
     memset(record, 0xff, sizeof(record));
     stl_be_p(record, 64);
     stl_be_p(record + sizeof(uint32_t), 12);
-    g_assert_cmpint(send(relay.rec, record, sizeof(record), 0), ==,
-                    sizeof(record));
-    expect_closed(&relay, "bad-stream");
+    for (i = 1; i <= 3; i++) {
+        g_assert_cmpint(send(relay.rec, record, sizeof(record), 0), ==,
+                        sizeof(record));
+        expect_closed(&relay, "bad-stream");
+        g_assert_cmpuint(chardev_stat(relay.qts, "frames"), ==, i);
+        qmp_expect_success(chardev_add_client(relay.qts,
+                                              packet_open(QEMU_IF,
+                                                          ETH_P_ALL)));
+    }
     g_assert_cmpuint(relay_count_messages(&relay, "the connection has ended"),
-                     ==, 1);
+                     ==, 3);
     relay_stop(&relay);
 }
 

@@ -203,7 +203,6 @@ static const Nonsense nonsense[] = {
 static void do_test_nonsense(const Nonsense *c, size_t chunk)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
-    static const char *const words[WORDS_MAX] = { "69632" };
     Error *err = NULL;
     ssize_t ret = 0;
     size_t at;
@@ -217,9 +216,8 @@ static void do_test_nonsense(const Nonsense *c, size_t chunk)
         ret = qio_channel_write(r.base, (char *)stream->data + at,
                                 MIN(chunk, stream->len - at), &err);
     }
-    g_assert_cmpint(ret, ==, -1);
-    g_assert_nonnull(err);
-    assert_words(error_get_pretty(err), words);
+    /* The rest is ignored; only the next write is refused */
+    g_assert_cmpint(ret, ==, (chunk == 1 ? -1 : (ssize_t)stream->len));
     error_free(err);
 
     rig_expect_read(&r, 0);
@@ -302,7 +300,8 @@ static void test_inject_vnet(void)
 
     /* and with another length */
     record[7] = 12;
-    rig_refuse_write(&r, record, sizeof(record), "12");
+    rig_write(&r, record, sizeof(record), sizeof(record));
+    rig_refuse_write(&r, record, sizeof(record), "");
     rig_expect_read(&r, 0);
     rig_free(&r);
 }

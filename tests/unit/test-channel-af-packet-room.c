@@ -118,6 +118,26 @@ static void test_room(const void *opaque)
     writer_free(&w);
 }
 
+/* A writer that retries without running the main loop finds room in the end. */
+static void test_retry(void)
+{
+    int64_t end = deadline_in(DEADLINE);
+    Writer w;
+
+    if (!writer_init(&w)) {
+        return;
+    }
+    g_assert_true(wait_for_room(&w, DEADLINE));
+    write_all(&w, 64 * KiB);
+    link_change_tbf(IFNAME, FAST_RATE, 64 * FRAME_LEN, LIMIT);
+    while (w.written < MANY_RECORDS * RECORD_LEN) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        write_all(&w, 64 * KiB);
+    }
+    g_assert_cmpuint(rig_stats(&w.rig).dropped_queue_full, ==, 0);
+    writer_free(&w);
+}
+
 /* The next writer has not watched for room, and may lose frames. */
 static void test_next_writer(void)
 {
@@ -161,6 +181,7 @@ int main(int argc, char **argv)
     suite_add_data("room/records", GSIZE_TO_POINTER(RECORD_LEN), test_room);
     suite_add_data("room/pieces", GSIZE_TO_POINTER(333), test_room);
     suite_add_data("room/many", GSIZE_TO_POINTER(64 * KiB), test_room);
+    suite_add("retry", test_retry);
     suite_add("next-writer", test_next_writer);
     suite_add("end", test_end);
     return g_test_run();

@@ -295,6 +295,7 @@ static void do_test_remove(Remover *r, Chardev *chr, int when)
         remover_wait(r);
         break;
     case REMOVE_IN_WRITE:
+        write_nonsense(chr); /* ends the channel; the next write fails */
         write_nonsense(chr);
         g_assert_cmpint(r->removed, ==, 1);
         link_remove(IFNAME);
